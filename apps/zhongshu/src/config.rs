@@ -1,0 +1,179 @@
+//! Configuration: one TOML file, then `ZHONGSHU_…` variables, then flags.
+//!
+//! Every key may stand in each of the three; a key that is not one of ours is an error that says
+//! which are.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Variables that begin like ours and are not configuration.
+const NOT_OURS: [&str; 3] = ["ZHONGSHU_DATA", "ZHONGSHU_TEST_POSTGRES", "ZHONGSHU_CONFIG"];
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where everything lies that is not in PostgreSQL.
+    pub data_folder: PathBuf,
+    /// `postgres://…`, or the path of an SQLite file; `state.db` in the data folder when absent.
+    pub database: Option<String>,
+    /// Where pages and API listen.
+    pub http: SocketAddr,
+    /// Where devices connect.
+    pub mqtt: SocketAddr,
+    /// The time zone of the city (IANA): days, numbers of cases, times on pages.
+    pub time_zone: String,
+    /// Durations in processes are divided by this: 60 makes ten minutes ten seconds. Sessions,
+    /// silence and the wall clock go on at their own pace.
+    pub process_speed: f64,
+    /// Cookies only over TLS: on behind a proxy that ends TLS.
+    pub secure_cookies: bool,
+    /// What is logged: `info`, `debug`, or directives like `info,gateway=debug`.
+    pub log: String,
+    /// `text` for people, `json` for machines.
+    pub log_format: LogFormat,
+    /// How many devices may be connected.
+    pub mqtt_connections: usize,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A source does not read or a key is wrong.
+    #[error("read the configuration: {0}")]
+    Read(#[from] config::ConfigError),
+    /// A value cannot be.
+    #[error("use the configuration: {key} = {value:?}: {reason}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What it holds.
+        value: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads file (when given, it must be there), variables and flags, later ones winning.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and what is wrong with it.
+    pub fn read(file: Option<&Path>, flags: &[(&str, Option<String>)]) -> Result<Self, ConfigError> {
+        Self::from_sources(file, std::env::vars().collect(), flags)
+    }
+
+    fn from_sources(
+        file: Option<&Path>,
+        variables: Vec<(String, String)>,
+        flags: &[(&str, Option<String>)],
+    ) -> Result<Self, ConfigError> {
+        let variables = variables
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("ZHONGSHU_") && !NOT_OURS.contains(&name.as_str()))
+            .collect();
+        let mut builder = config::Config::builder()
+            .set_default("data_folder", "./zhongshu-data")?
+            .set_default("http", "127.0.0.1:8080")?
+            .set_default("mqtt", "127.0.0.1:1883")?
+            .set_default("time_zone", "Asia/Shanghai")?
+            .set_default("process_speed", 1.0)?
+            .set_default("secure_cookies", false)?
+            .set_default("log", "info")?
+            .set_default("log_format", "text")?
+            .set_default("mqtt_connections", 20_000)?;
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        builder = builder.add_source(config::Environment::with_prefix("ZHONGSHU").source(Some(variables)));
+        for (key, value) in flags {
+            builder = builder.set_override_option(*key, value.clone())?;
+        }
+        let config: Self = builder.build()?.try_deserialize()?;
+        config.time_zone()?;
+        if !(0.001..=100_000.0).contains(&config.process_speed) {
+            return Err(ConfigError::Value {
+                key: "process_speed",
+                value: config.process_speed.to_string(),
+                reason: "must lie between 0.001 and 100000".into(),
+            });
+        }
+        Ok(config)
+    }
+
+    /// The city's time zone.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for an unknown one.
+    pub fn time_zone(&self) -> Result<jiff::tz::TimeZone, ConfigError> {
+        jiff::tz::TimeZone::get(&self.time_zone).map_err(|e| ConfigError::Value {
+            key: "time_zone",
+            value: self.time_zone.clone(),
+            reason: e.to_string(),
+        })
+    }
+
+    /// Which database.
+    #[must_use]
+    pub fn backend(&self) -> store::Backend {
+        match &self.database {
+            Some(database) => store::Backend::parse(database),
+            None => store::Backend::Sqlite { path: self.data_folder.join("state.db") },
+        }
+    }
+
+    /// Whether every address is one that only this machine reaches.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.http.ip().is_loopback() && self.mqtt.ip().is_loopback()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_sources_win_and_wrong_keys_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("zhongshu.toml");
+        std::fs::write(&file, "http = \"127.0.0.1:1\"\nmqtt = \"127.0.0.1:2\"\nlog = \"debug\"\n").unwrap();
+        let vars = vec![
+            ("ZHONGSHU_MQTT".into(), "127.0.0.1:3".into()),
+            ("ZHONGSHU_LOG".into(), "warn".into()),
+            ("ZHONGSHU_DATA".into(), "ours in tests only".into()),
+            ("ZHONGSHU_PROCESS_SPEED".into(), "60".into()),
+        ];
+        let config =
+            Config::from_sources(Some(&file), vars, &[("log", Some("trace".into())), ("http", None)])
+                .unwrap();
+        assert_eq!((config.http.port(), config.mqtt.port(), config.log.as_str()), (1, 3, "trace"));
+        assert!((config.process_speed - 60.0).abs() < f64::EPSILON);
+
+        for (toml, vars, expected) in [
+            ("htpp = 1", vec![], "htpp"),
+            ("http = \"nonsense\"", vec![], "http"),
+            ("time_zone = \"Mars/Olympus\"", vec![], "time_zone"),
+            ("process_speed = -1", vec![], "process_speed"),
+            ("log_format = \"xml\"", vec![], "log_format"),
+            ("", vec![("ZHONGSHU_HTPP".to_owned(), "1".to_owned())], "htpp"),
+        ] {
+            std::fs::write(&file, toml).unwrap();
+            let error = Config::from_sources(Some(&file), vars, &[]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{toml}: {error}");
+        }
+        assert!(Config::from_sources(Some(Path::new("/nowhere.toml")), vec![], &[]).is_err());
+    }
+}

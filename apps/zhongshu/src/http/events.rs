@@ -1,0 +1,255 @@
+//! `/api/v1/events`: one stream of server-sent events a page.
+//!
+//! State events carry their position as id and are resumed from `Last-Event-ID`; when the place
+//! is no longer kept the client gets `reset` and loads everything anew. Last values and states of
+//! things come once a second, coalesced, without id. Everything is filtered by what the caller may
+//! see, and a session that has ended ends its stream.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event as Sse, KeepAlive, Sse as SseResponse};
+use axum::response::{IntoResponse as _, Response};
+use futures::Stream;
+use model::{Context, Event};
+use platform::http::{Access, Api, Caller, HttpResult, Problem};
+use tokio::sync::watch as latest;
+use utoipa_axum::routes;
+
+use crate::hub::Rooms;
+
+/// How many recent events are kept in memory for the streams.
+const KEPT: usize = 8192;
+/// How often a stream looks whether its session still holds, and renews what it may see.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+pub(super) fn routes(rooms: Arc<Rooms>) -> Api<()> {
+    Api::new().add(Access::Session, routes!(stream)).with_state(rooms)
+}
+
+/// The end of the outbox, in memory: one reader of the database serves all streams.
+pub struct Tail {
+    recent: RwLock<VecDeque<Arc<Event>>>,
+    head: latest::Sender<i64>,
+}
+
+impl Tail {
+    /// Starts following the outbox from its present head.
+    pub fn follow(store: store::Store) -> Arc<Self> {
+        let mut head = store.head();
+        let mut position = *head.borrow_and_update();
+        let tail = Arc::new(Self { recent: RwLock::default(), head: latest::channel(position).0 });
+        let following = tail.clone();
+        tokio::spawn(async move {
+            loop {
+                match store.events_after(position, 512).await {
+                    Ok(events) if !events.is_empty() => {
+                        position = events.last().map_or(position, |e| e.position);
+                        if let Ok(mut recent) = following.recent.write() {
+                            recent.extend(events.into_iter().map(Arc::new));
+                            let over = recent.len().saturating_sub(KEPT);
+                            recent.drain(..over);
+                        }
+                        following.head.send_replace(position);
+                        continue;
+                    }
+                    Ok(_) => {}
+                    Err(e) => {
+                        tracing::warn!(error = %e, "event streams wait for the store");
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                        continue;
+                    }
+                }
+                tokio::select! {
+                    () = store.stopped() => break,
+                    changed = head.changed() => if changed.is_err() { break },
+                }
+            }
+        });
+        tail
+    }
+
+    /// Events after `position`, from memory; `None` when some of them are no longer there.
+    fn after(&self, position: i64) -> Option<Vec<Arc<Event>>> {
+        let recent = self.recent.read().ok()?;
+        if position >= *self.head.borrow() {
+            return Some(Vec::new());
+        }
+        let first = recent.front()?.position;
+        if position + 1 < first {
+            return None;
+        }
+        let from = recent.partition_point(|e| e.position <= position);
+        Some(recent.iter().skip(from).cloned().collect())
+    }
+}
+
+/// Whether the caller may see an event: the permission to read what it tells of, where it is.
+fn sees(context: &Context, event: &Event) -> bool {
+    let permission = match event.kind.split('.').next().unwrap_or_default() {
+        "alert" => "alert:read",
+        "case" => "case:read",
+        "task" => "task:read",
+        "notice" => {
+            // A public notice of the estate is seen from its buildings.
+            let public = event.data.get("public").and_then(serde_json::Value::as_bool) == Some(true)
+                || event.kind == "notice.ended";
+            return context.may("notice:read", &event.area)
+                || public && context.scope("notice:read").iter().any(|a| a.is_in(&event.area));
+        }
+        _ => return false,
+    };
+    context.may(permission, &event.area)
+}
+
+fn state_event(event: &Event) -> Sse {
+    let mut data = match &event.data {
+        serde_json::Value::Object(o) => o.clone(),
+        _ => serde_json::Map::new(),
+    };
+    data.insert("position".into(), event.position.into());
+    data.insert("area".into(), event.area.as_str().into());
+    data.insert("at".into(), event.at.to_string().into());
+    Sse::default()
+        .id(event.position.to_string())
+        .event(&event.kind)
+        .data(serde_json::Value::Object(data).to_string())
+}
+
+struct Reader {
+    rooms: Arc<Rooms>,
+    caller: Caller,
+    position: i64,
+    head: latest::Receiver<i64>,
+    second: tokio::time::Interval,
+    look_again: tokio::time::Interval,
+    values: watch::LiveCursor,
+    ready: VecDeque<Sse>,
+}
+
+/// Everything I may see, as it happens.
+#[utoipa::path(get, path = "/api/v1/events", tag = "events",
+    params(("Last-Event-ID" = Option<String>, Header, description = "the id of the last event seen")),
+    responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = Problem)))]
+async fn stream(State(rooms): State<Arc<Rooms>>, caller: Caller, headers: HeaderMap) -> HttpResult<Response> {
+    let head = rooms.tail.head.subscribe();
+    let now = *head.borrow();
+    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<i64>().ok());
+    let mut ready = VecDeque::new();
+    let position = match last {
+        None => now,
+        Some(last) => {
+            let oldest = rooms.store.oldest_event().await?;
+            if last > now || last + 1 < oldest {
+                ready.push_back(Sse::default().id(now.to_string()).event("reset").data("{}"));
+                now
+            } else {
+                last
+            }
+        }
+    };
+    if last.is_none() {
+        // Gives the client an id to resume from before anything happens.
+        ready.push_back(Sse::default().id(now.to_string()).event("hello").data("{}"));
+    }
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look_again = tokio::time::interval(LOOK_AGAIN);
+    look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let values = rooms.watch.live_cursor();
+    let reader = Reader { rooms, caller, position, head, second, look_again, values, ready };
+    let response = SseResponse::new(read(reader)).keep_alive(
+        KeepAlive::new().interval(Duration::from_secs(15)).event(Sse::default().event("ping").data("{}")),
+    );
+    let mut response = response.into_response();
+    // A proxy that gathers answers would hold events back.
+    response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn read(reader: Reader) -> impl Stream<Item = Result<Sse, Infallible>> {
+    futures::stream::unfold(reader, |mut reader| async move {
+        loop {
+            if let Some(event) = reader.ready.pop_front() {
+                return Some((Ok(event), reader));
+            }
+            if !reader.gather().await {
+                return None;
+            }
+        }
+    })
+}
+
+impl Reader {
+    /// Waits for something to tell; `false` ends the stream.
+    async fn gather(&mut self) -> bool {
+        tokio::select! {
+            () = self.rooms.stop.cancelled() => return false,
+            changed = self.head.changed() => {
+                if changed.is_err() {
+                    return false;
+                }
+                self.head.borrow_and_update();
+                return self.state_events().await;
+            }
+            _ = self.second.tick() => {
+                // A missed wake-up costs a second at most.
+                if *self.head.borrow() > self.position && !self.state_events().await {
+                    return false;
+                }
+                self.live();
+            }
+            _ = self.look_again.tick() => {
+                match self.rooms.platform.sessions().find(&self.rooms.store, &self.caller.token).await {
+                    Ok(Some(session)) => {
+                        self.caller.context.grants = session.grants.iter().map(|g| g.grant.clone()).collect();
+                    }
+                    Ok(None) => return false,
+                    // The store is away: what was allowed a moment ago stays so until it is back.
+                    Err(e) => tracing::debug!(error = %e, "a stream's session could not be looked up"),
+                }
+            }
+        }
+        true
+    }
+
+    async fn state_events(&mut self) -> bool {
+        let events = match self.rooms.tail.after(self.position) {
+            Some(events) => events,
+            None => match self.rooms.store.events_after(self.position, 512).await {
+                Ok(events) => events.into_iter().map(Arc::new).collect(),
+                Err(e) => {
+                    tracing::debug!(error = %e, "a stream waits for the store");
+                    return true;
+                }
+            },
+        };
+        for event in events {
+            self.position = event.position;
+            if sees(&self.caller.context, &event) {
+                self.ready.push_back(state_event(&event));
+            }
+        }
+        true
+    }
+
+    fn live(&mut self) {
+        let scope = self.caller.context.scope("thing:read");
+        if scope.is_empty() {
+            return;
+        }
+        let live = self.rooms.watch.live_since(&mut self.values, &scope);
+        if !live.values.is_empty() {
+            let data = serde_json::json!({ "at": store::now(), "items": live.values });
+            self.ready.push_back(Sse::default().event("values").data(data.to_string()));
+        }
+        if !live.things.is_empty() {
+            let data = serde_json::json!({ "items": live.things });
+            self.ready.push_back(Sse::default().event("things").data(data.to_string()));
+        }
+    }
+}

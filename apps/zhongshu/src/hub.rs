@@ -1,0 +1,192 @@
+//! The running hub: rooms opened, wired, listening, and stopped in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use gateway::{Gateway, GatewayConfig};
+use lake::{Lake, LakeConfig};
+use metrics_exporter_prometheus::PrometheusHandle;
+use platform::http::RouteAccess;
+use platform::{Platform, PlatformConfig, pack, person};
+use store::{Store, StoreConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use watch::Watch;
+use work::{Work, WorkConfig};
+
+use crate::config::Config;
+use crate::http::{Tail, application};
+use crate::services::AskDevice;
+use crate::telemetry;
+
+/// How long requests under way may take to finish when the hub stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What handlers that join rooms are given.
+pub struct Rooms {
+    /// How the hub is set up.
+    pub config: Config,
+    /// The state.
+    pub store: Store,
+    /// People, areas, files, notices.
+    pub platform: Arc<Platform>,
+    /// Observations, rules, alerts.
+    pub watch: Arc<Watch>,
+    /// Cases, tasks, timers.
+    pub work: Arc<Work>,
+    /// The end of the outbox, for event streams.
+    pub tail: Arc<Tail>,
+    /// The process's metrics.
+    pub metrics: PrometheusHandle,
+    /// Whether demo accounts can log in.
+    pub demo: bool,
+    /// Cancelled when the hub begins to stop.
+    pub stop: CancellationToken,
+}
+
+/// A running hub.
+pub struct Hub {
+    rooms: Arc<Rooms>,
+    lake: Arc<Lake>,
+    gateway: Gateway,
+    http: SocketAddr,
+    server: JoinHandle<std::io::Result<()>>,
+    routes: Vec<RouteAccess>,
+}
+
+/// Opens the store as configured; with `exclusive`, for this process alone.
+///
+/// # Errors
+/// What is wrong with the configuration or the database.
+pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let time_zone = config.time_zone()?;
+    let store = StoreConfig { backend: config.backend(), time_zone, exclusive: true };
+    Ok(Store::open(store).await?)
+}
+
+impl Hub {
+    /// Opens every room, replays what was not judged, and listens.
+    ///
+    /// # Errors
+    /// What could not be opened and what to do about it. Demo accounts on an address that other
+    /// machines reach are refused.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let store = open_store(&config).await?;
+        match Self::start_on(store.clone(), config).await {
+            Ok(hub) => Ok(hub),
+            Err(e) => {
+                store.stop().await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn start_on(store: Store, config: Config) -> anyhow::Result<Self> {
+        let metrics = telemetry::metrics().context("failed to make the metrics")?;
+        let demo = person::demo_accounts(&store).await?;
+        if !demo.is_empty() && !config.is_loopback() {
+            bail!(
+                "failed to listen on {} and {}: demo accounts ({}) may only be used on loopback; \
+                 remove them, or set http and mqtt to 127.0.0.1",
+                config.http,
+                config.mqtt,
+                demo.join(", ")
+            );
+        }
+        let packs = pack::installed(&store).await?;
+        let files = config.data_folder.join("files");
+        let platform_config = PlatformConfig { files, secure_cookies: config.secure_cookies };
+        let platform = Platform::open(store.clone(), &packs, platform_config).await?;
+        let lake = Lake::open(LakeConfig::beside(&config.backend())).await?;
+        let watch = Watch::open(store.clone(), platform.clone(), lake.clone(), &packs).await?;
+        let ask_device = AskDevice::new();
+        let work_config = WorkConfig { process_speed: config.process_speed };
+        let work = Work::open(store.clone(), platform.clone(), &packs, work_config, vec![ask_device.clone()])
+            .await?;
+        let gateway_config = GatewayConfig {
+            mqtt: config.mqtt,
+            max_connections: config.mqtt_connections,
+            ..GatewayConfig::default()
+        };
+        let gateway = Gateway::start(gateway_config, watch.clone(), watch.clone())
+            .await
+            .with_context(|| format!("failed to listen for MQTT on {}", config.mqtt))?;
+        ask_device.connect(gateway.commands());
+        let listener = TcpListener::bind(config.http)
+            .await
+            .with_context(|| format!("failed to listen for HTTP on {}", config.http))?;
+        let http = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let tail = Tail::follow(store.clone());
+        let rooms = Arc::new(Rooms {
+            config,
+            store,
+            platform,
+            watch,
+            work,
+            tail,
+            metrics,
+            demo: !demo.is_empty(),
+            stop,
+        });
+        let (application, routes) = application(&rooms);
+        let stopping = rooms.stop.clone();
+        let server = tokio::spawn(async move {
+            axum::serve(listener, application.into_make_service_with_connect_info::<SocketAddr>())
+                .with_graceful_shutdown(stopping.cancelled_owned())
+                .await
+        });
+        tracing::info!(%http, mqtt = %gateway.mqtt_addr(), database = rooms.store.backend().name(), "the hub runs");
+        Ok(Self { rooms, lake, gateway, http, server, routes })
+    }
+
+    /// Where pages and API are.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where devices connect.
+    #[must_use]
+    pub fn mqtt(&self) -> SocketAddr {
+        self.gateway.mqtt_addr()
+    }
+
+    /// The rooms.
+    #[must_use]
+    pub fn rooms(&self) -> &Arc<Rooms> {
+        &self.rooms
+    }
+
+    /// Every route with its access.
+    #[must_use]
+    pub fn routes(&self) -> &[RouteAccess] {
+        &self.routes
+    }
+
+    /// Ends when the store lost its hold on the database: the hub must stop then.
+    pub async fn store_stopped(&self) {
+        self.rooms.store.stopped().await;
+    }
+
+    /// Stops in order: no new work in, what was taken is finished and acknowledged, then closed.
+    pub async fn stop(self) {
+        tracing::info!("the hub stops");
+        self.rooms.stop.cancel();
+        self.gateway.stop().await;
+        match tokio::time::timeout(GRACE, self.server).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(e))) => tracing::warn!(error = %e, "the HTTP server ended with an error"),
+            Ok(Err(e)) => tracing::warn!(error = %e, "the HTTP server ended badly"),
+            Err(_) => tracing::warn!("requests under way were cut off after {} s", GRACE.as_secs()),
+        }
+        self.rooms.watch.stop().await;
+        self.rooms.work.stop().await;
+        self.rooms.store.stop().await;
+        self.lake.close().await;
+        tracing::info!("the hub has stopped");
+    }
+}

@@ -1,0 +1,191 @@
+//! `zhongshu`: the hub, and the doors of set-up.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use zhongshu::commands::{admin, check, import, pack};
+use zhongshu::hub::open_store;
+use zhongshu::{Config, Hub, telemetry};
+
+/// Zhongshu (中枢): the operations hub of a city.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Settings; each may also stand in the file or in a variable ZHONGSHU_<NAME>.
+#[derive(Args)]
+struct Settings {
+    /// The configuration file (TOML).
+    #[arg(long, global = true, value_name = "FILE", env = "ZHONGSHU_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where everything lies that is not in PostgreSQL [default: ./zhongshu-data]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_folder: Option<String>,
+    /// postgres://… or the path of an SQLite file [default: state.db in the data folder]
+    #[arg(long, global = true, value_name = "URL")]
+    database: Option<String>,
+    /// Where pages and API listen [default: 127.0.0.1:8080]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    http: Option<String>,
+    /// Where devices connect [default: 127.0.0.1:1883]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    mqtt: Option<String>,
+    /// The time zone of the city [default: Asia/Shanghai]
+    #[arg(long, global = true, value_name = "ZONE")]
+    time_zone: Option<String>,
+    /// Durations in processes are divided by this [default: 1]
+    #[arg(long, global = true, value_name = "FACTOR")]
+    process_speed: Option<String>,
+    /// What is logged [default: info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<String>,
+    /// text or json [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the hub.
+    Serve,
+    /// Imports areas, features, organisations, posts and things from a folder of files.
+    Import {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Accounts.
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Packs (场景包).
+    #[command(subcommand)]
+    Pack(PackCommand),
+    /// Checks the configuration, and packs if folders are given, without touching the state.
+    Check {
+        /// Folders of packs.
+        packs: Vec<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum AdminCommand {
+    /// Makes an account (or renews its password) and prints a one-time password.
+    Create(admin::Create),
+}
+
+#[derive(Subcommand)]
+enum PackCommand {
+    /// Installs a pack, or a newer version of it; refuses it whole if anything in it is wrong.
+    Install {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Lists the installed packs.
+    List,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("zhongshu: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let Cli { settings: s, command } = Cli::parse();
+    let flags = [
+        ("data_folder", s.data_folder),
+        ("database", s.database),
+        ("http", s.http),
+        ("mqtt", s.mqtt),
+        ("time_zone", s.time_zone),
+        ("process_speed", s.process_speed),
+        ("log", s.log),
+        ("log_format", s.log_format),
+    ];
+    let config = Config::read(s.config.as_deref(), &flags)?;
+    telemetry::start_logging(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(execute(config, command))
+}
+
+async fn execute(config: Config, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve => serve(config).await,
+        Command::Check { packs } => {
+            println!("configuration: right");
+            for line in check::packs(&packs)? {
+                println!("{line}");
+            }
+            Ok(())
+        }
+        Command::Import { folder } => {
+            let store = open_store(&config).await?;
+            let shown = std::io::stderr().is_terminal();
+            let result = import::folder(&store, &folder, |file| {
+                if shown {
+                    eprintln!("importing {file} …");
+                }
+            })
+            .await;
+            store.stop().await;
+            for (file, rows) in result? {
+                println!("{file}: {rows} rows");
+            }
+            Ok(())
+        }
+        Command::Admin(AdminCommand::Create(account)) => {
+            let store = open_store(&config).await?;
+            let login = account.login.clone();
+            let result = admin::create(&store, account).await;
+            store.stop().await;
+            println!("{login}\t{}", result?);
+            Ok(())
+        }
+        Command::Pack(PackCommand::Install { folder }) => {
+            let store = open_store(&config).await?;
+            let result = pack::install(&store, &folder).await;
+            store.stop().await;
+            let (name, version) = result?;
+            println!("installed {name} {version}");
+            Ok(())
+        }
+        Command::Pack(PackCommand::List) => {
+            let store = open_store(&config).await?;
+            let packs = platform::pack::installed(&store).await;
+            store.stop().await;
+            for pack in packs? {
+                println!("{}\t{}\t{} files", pack.name, pack.version, pack.files.len());
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let hub = Hub::start(config).await?;
+    println!("pages and API: http://{}", hub.http());
+    println!("devices (MQTT): {}", hub.mqtt());
+    let lost = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = hub.store_stopped() => true,
+    };
+    hub.stop().await;
+    if lost {
+        anyhow::bail!("the hold on the database was lost; start the hub again once the database is back");
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! Tests of the whole hub: over HTTP and MQTT, on SQLite and PostgreSQL.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod city;
+mod demo;
+mod openapi;
+mod packs;
+mod restart;
+mod routes;
+mod story;

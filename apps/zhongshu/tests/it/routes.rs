@@ -1,0 +1,81 @@
+//! Every route as nobody, as one who may do nothing, and as one who may do everything elsewhere.
+
+use serde_json::{Value, json};
+use store::testing::TestDatabase;
+use testkit::{Access, Client};
+
+use crate::city::{Estate, photo, publish, task, until};
+
+#[tokio::test]
+async fn every_route_is_refused_by_default() {
+    for database in TestDatabase::each().await {
+        let mut estate = Estate::start(database, 1.0).await;
+        let device = estate.device(estate.riser()[0]).await;
+        publish(&device, "pressure", &[0.41, 0.12, 0.11]).await;
+        let property = estate.client("property").await;
+        let sign = task(&property, "sign").await;
+        let alert = until(&property, "/api/v1/alerts", |p| p["items"].as_array()?.first().cloned()).await;
+        let file = property.send_photo(photo()).await.unwrap();
+        let text = |v: &Value| v.as_str().unwrap().to_owned();
+        let fill = |path: &str| {
+            path.replace("/areas/{code}", "/areas/jz-03")
+                .replace("/things/{code}", &format!("/things/{}", estate.riser()[0]))
+                .replace("/datastreams/{key}", &format!("/datastreams/{}", alert["datastream"]))
+                .replace("/alerts/{number}", &format!("/alerts/{}", text(&alert["number"])))
+                .replace("/cases/{number}", &format!("/cases/{}", text(&sign["case"])))
+                .replace("/processes/{key}/{version}", "/processes/hydrant-pressure/1")
+                .replace("/tasks/{id}", &format!("/tasks/{}", text(&sign["id"])))
+                .replace("/files/{id}", &format!("/files/{file}"))
+        };
+        // Lists and sums hold nothing of another's area, and a process is the same everywhere.
+        let everywhere = ["/api/v1/processes/{key}/{version}/bpmn"];
+        let nobody = Client::nobody(&estate.hub.url().unwrap()).unwrap();
+        let guest = estate.client("guest").await;
+        let neighbour = estate.client("neighbour").await;
+        let mut walked = 0;
+        for (method, path, access) in estate.hub.routes().unwrap() {
+            let filled = fill(&path);
+            assert!(!filled.contains('{'), "the walk knows no example for {path}");
+            let body = match path.rsplit('/').next() {
+                Some("complete") => Some(json!({ "values": { "outcome": "accepted" } })),
+                Some("hand-over") => Some(json!({ "person": alert["id"] })),
+                _ => (method == "POST").then(|| json!({})),
+            };
+            let ask = async |client: &Client| client.send(&method, &filled, body.clone()).await.unwrap();
+            walked += 1;
+            match access {
+                Access::Public => continue,
+                Access::Session if path == "/api/v1/events" || method == "DELETE" => {
+                    assert_eq!(ask(&nobody).await.status(), 401, "{method} {path}");
+                    continue;
+                }
+                Access::Session => {
+                    assert_eq!(ask(&nobody).await.status(), 401, "{method} {path}");
+                    assert_eq!(ask(&guest).await.status(), 200, "{method} {path}");
+                    continue;
+                }
+                Access::Permission(_) => {}
+            }
+            assert_eq!(ask(&nobody).await.status(), 401, "{method} {path} as nobody");
+            assert_eq!(ask(&guest).await.status(), 403, "{method} {path} as one who may do nothing");
+            let answer = ask(&neighbour).await;
+            let status = answer.status();
+            if path.contains('{') && !everywhere.contains(&path.as_str()) {
+                assert_eq!(status, 404, "{method} {path} as one from elsewhere");
+            } else if status.is_success() && method == "GET" {
+                let text = answer.text().await.unwrap();
+                assert!(
+                    !text.contains("jz-h-0081") && !text.contains("3 栋"),
+                    "{method} {path} tells a neighbour: {text}"
+                );
+            } else {
+                assert!(status.is_client_error() || method == "POST", "{method} {path}: {status}");
+            }
+        }
+        assert!(walked > 20, "{walked} routes");
+        // What the neighbour tried has changed nothing.
+        let still = property.get(&format!("/api/v1/tasks/{}", text(&sign["id"]))).await.unwrap();
+        assert_eq!(still["state"], "open");
+        estate.hub.stop().await;
+    }
+}

@@ -1,0 +1,39 @@
+//! The HTTP edge that every room shares, and the platform's own routes.
+//!
+//! A route is added with its [`Access`]; refusal is the default. [`identify`] runs once a request
+//! and finds out who asks; the route's own check then answers 401 to nobody, 403 to one who holds
+//! the permission nowhere, and hands the handler a [`Caller`] who carries the scope. What lies
+//! outside the scope is answered 404 by the handler.
+
+mod api;
+mod caller;
+mod problem;
+mod shape;
+
+mod areas;
+mod files;
+mod notices;
+mod session;
+
+use std::sync::Arc;
+
+pub use api::{Access, Api, RouteAccess};
+#[cfg(feature = "testing")]
+pub use caller::testing_identity;
+pub use caller::{COOKIE, CSRF_HEADER, Caller, identify};
+pub use problem::{FieldError, HttpResult, Problem};
+pub use session::{DutyView, GrantView, PersonView, SessionView};
+pub use shape::{Created, Json, Query};
+
+use crate::Platform;
+
+/// The platform's own routes.
+#[must_use]
+pub fn routes(platform: Arc<Platform>) -> Api<()> {
+    Api::new()
+        .merge(session::routes())
+        .merge(areas::routes())
+        .merge(files::routes())
+        .merge(notices::routes())
+        .with_state(platform)
+}

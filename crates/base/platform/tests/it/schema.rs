@@ -1,0 +1,23 @@
+//! Every statement is understood by both databases.
+
+use store::testing::{on_each, refused_statements};
+
+#[tokio::test]
+async fn every_statement_is_understood_by_both() {
+    on_each(|store| async move {
+        let all = [
+            platform::area::STATEMENTS,
+            platform::duty::STATEMENTS,
+            platform::file::STATEMENTS,
+            platform::import::STATEMENTS,
+            platform::notice::STATEMENTS,
+            platform::pack::STATEMENTS,
+            platform::person::STATEMENTS,
+            platform::session::STATEMENTS,
+        ]
+        .concat();
+        let refused = refused_statements(&store, &all).await.unwrap();
+        assert!(refused.is_empty(), "{refused:#?}");
+    })
+    .await;
+}

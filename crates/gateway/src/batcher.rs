@@ -1,0 +1,194 @@
+//! The queue of batches and the one task that commits them.
+//!
+//! Sessions add to the last batch in line; the batcher takes the first as soon as the commit before
+//! it has ended, with no linger: a batch is as long as the commit before it took. A batch closes at
+//! [`BATCH_CAP`] samples; when the line is full, sessions stop reading their sockets.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use model::observation::{BATCH_CAP, Ingest, IngestError, Sample, Unreadable};
+use tokio::sync::Notify;
+
+use crate::meters::Meters;
+use crate::mqtt::link::Link;
+
+/// Unreadable messages of one batch; each is at most 4 KiB, so that a batch stays below 2 MiB.
+const UNREADABLE_CAP: usize = 400;
+
+/// After a refused batch the next attempt waits, twice as long each time up to the last of these:
+/// devices that re-send at once shall not spin against a full disk.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What one session read and has not handed over yet.
+#[derive(Default)]
+pub(crate) struct Group {
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) unreadable: Vec<Unreadable>,
+    /// QoS 1 messages among them: so many acknowledgements wait for this group's commit.
+    pub(crate) acks: u64,
+}
+
+impl Group {
+    /// A session stops decoding here and hands over. One message more still fits into a batch.
+    pub(crate) fn is_full(&self) -> bool {
+        self.samples.len() >= BATCH_CAP / 8 || self.unreadable.len() >= UNREADABLE_CAP / 8
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.samples.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+pub(crate) struct Batch {
+    number: u32,
+    samples: Vec<Sample>,
+    unreadable: Vec<Unreadable>,
+    /// A connection stands here once however often it added to the batch.
+    receipts: Vec<Receipt>,
+}
+
+struct Receipt {
+    link: Arc<Link>,
+    messages: u64,
+}
+
+impl Batch {
+    fn fits(&self, group: &Group) -> bool {
+        self.samples.len() + group.samples.len() <= BATCH_CAP
+            && self.unreadable.len() + group.unreadable.len() <= UNREADABLE_CAP
+    }
+
+    fn add(&mut self, link: &Arc<Link>, group: &mut Group) {
+        self.samples.append(&mut group.samples);
+        self.unreadable.append(&mut group.unreadable);
+        let messages = std::mem::take(&mut group.acks);
+        if messages == 0 {
+            return;
+        }
+        // The slot is a guess that is checked: batch numbers come round again.
+        let known = link.slot_in(self.number).and_then(|at| self.receipts.get_mut(at));
+        match known.filter(|receipt| Arc::ptr_eq(&receipt.link, link)) {
+            Some(receipt) => receipt.messages += messages,
+            None => {
+                link.take_slot(self.number, self.receipts.len());
+                self.receipts.push(Receipt { link: link.clone(), messages });
+            }
+        }
+    }
+}
+
+/// The line of batches between the sessions and the batcher.
+pub(crate) struct Queue {
+    line: Mutex<Line>,
+    filled: Notify,
+    most: usize,
+}
+
+#[derive(Default)]
+struct Line {
+    batches: VecDeque<Batch>,
+    /// Sessions that found no room; woken when a batch leaves the line.
+    stalled: Vec<Arc<Link>>,
+    opened: u32,
+    closed: bool,
+}
+
+impl Queue {
+    /// A line of at most `most` batches.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { line: Mutex::default(), filled: Notify::new(), most: most.max(1) }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds `group` to the line and empties it; `false` when there is no room, and `link` is woken
+    /// once there is some.
+    pub(crate) fn try_push(&self, link: &Arc<Link>, group: &mut Group) -> bool {
+        {
+            let line = &mut *self.line();
+            if !line.batches.back().is_some_and(|last| last.fits(group)) {
+                if line.batches.len() >= self.most {
+                    line.stalled.push(link.clone());
+                    return false;
+                }
+                line.opened = line.opened.wrapping_add(1);
+                line.batches.push_back(Batch {
+                    number: line.opened,
+                    samples: Vec::new(),
+                    unreadable: Vec::new(),
+                    receipts: Vec::new(),
+                });
+            }
+            if let Some(last) = line.batches.back_mut() {
+                last.add(link, group);
+            }
+        }
+        self.filled.notify_one();
+        true
+    }
+
+    /// The first batch in line; `None` once the line is closed and empty.
+    async fn take(&self) -> Option<Batch> {
+        loop {
+            let (batch, stalled, closed) = {
+                let mut line = self.line();
+                let batch = line.batches.pop_front();
+                let stalled = if batch.is_some() { std::mem::take(&mut line.stalled) } else { Vec::new() };
+                (batch, stalled, line.closed)
+            };
+            for link in stalled {
+                link.wake();
+            }
+            if batch.is_some() || closed {
+                return batch;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Lets the batcher end once it has committed what is in line.
+    pub(crate) fn close(&self) {
+        self.line().closed = true;
+        self.filled.notify_one();
+    }
+}
+
+/// Commits batch after batch until the queue is closed.
+pub(crate) async fn run(queue: Arc<Queue>, ingest: Arc<dyn Ingest>, meters: Arc<Meters>) {
+    let mut pause = FIRST_PAUSE;
+    while let Some(batch) = queue.take().await {
+        let Batch { samples, unreadable, receipts, .. } = batch;
+        let size = samples.len() + unreadable.len();
+        // A panic in the store must not end the only task that acknowledges: it is a refusal.
+        let outcome = AssertUnwindSafe(ingest.ingest(samples, unreadable))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(IngestError::Store("the store panicked; see its log".into())));
+        match outcome {
+            Ok(()) => {
+                pause = FIRST_PAUSE;
+                for receipt in receipts {
+                    receipt.link.committed(receipt.messages);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, observations = size, "batch not stored, nothing of it acknowledged");
+                meters.not_stored.increment(size as u64);
+                for receipt in receipts {
+                    receipt.link.not_stored();
+                }
+                if !matches!(error, IngestError::Stopping) {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+}
