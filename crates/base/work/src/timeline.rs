@@ -5,14 +5,13 @@ use platform::FileRef;
 use platform::duty::Holder;
 use serde::{Deserialize, Serialize};
 use store::{Tx, Value, args, new_id};
-use utoipa::ToSchema;
 
 /// Rows go in set-wise at the end of a command.
 pub(crate) const INSERT: &str =
     "INSERT INTO case_log (sort, case_id, at, kind, element, text_zh, text_en, by_name, told, given, files)";
 
-/// Who was told of something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// Who was told of something, as the timeline keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// Their name.
     pub name: String,

@@ -95,6 +95,20 @@ struct TokenView {
     since: Micros,
 }
 
+/// Who was told of something.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Told)]
+struct ToldView {
+    /// Their name.
+    name: String,
+    /// The post they hold.
+    post: String,
+    /// What people call it.
+    post_title: Text,
+    /// Where they hold it.
+    area: AreaRef,
+}
+
 /// What happened.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct TimelineEntry {
@@ -105,7 +119,7 @@ struct TimelineEntry {
     text: Text,
     by: Option<String>,
     /// Who was told.
-    told: Option<Vec<Told>>,
+    told: Option<Vec<ToldView>>,
     #[schema(value_type = Option<Object>)]
     values: Option<Value>,
     files: Vec<FileRef>,
@@ -221,14 +235,26 @@ struct LogRow {
 }
 
 impl LogRow {
-    fn view(self) -> Result<TimelineEntry, serde_json::Error> {
+    fn view(self, room: &Room) -> Result<TimelineEntry, StoreError> {
+        let told: Option<Vec<Told>> = self.told.as_deref().map(serde_json::from_str).transpose()?;
+        let told = told.map(|all| {
+            let view = |told: Told| {
+                Ok(ToldView {
+                    post_title: room.platform.post_title(&told.post),
+                    area: room.platform.areas().reference(&area(&told.area)?),
+                    name: told.name,
+                    post: told.post,
+                })
+            };
+            all.into_iter().map(view).collect::<Result<_, StoreError>>()
+        });
         Ok(TimelineEntry {
             at: Micros(self.at),
             kind: self.kind,
             element: self.element,
             text: Text::new(self.text_zh, self.text_en),
             by: self.by_name,
-            told: self.told.as_deref().map(serde_json::from_str).transpose()?,
+            told: told.transpose()?,
             values: self.given.as_deref().map(serde_json::from_str).transpose()?,
             files: serde_json::from_str(&self.files)?,
         })
@@ -279,7 +305,7 @@ async fn one(
     };
     let tasks: Vec<TaskRow> = room.store.select(&select, 500).await?;
     let tasks = tasks.into_iter().map(|t| task_view(room, &caller, &duties, t)).collect::<Result<_, _>>()?;
-    let timeline = log.into_iter().map(LogRow::view).collect::<Result<_, _>>().map_err(StoreError::from)?;
+    let timeline = log.into_iter().map(|entry| entry.view(room)).collect::<Result<_, _>>()?;
     let instance: process::Instance = serde_json::from_str(&row.instance).map_err(StoreError::from)?;
     Ok(Json(CaseDetail {
         case: view(room, &row)?,
