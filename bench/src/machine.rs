@@ -15,6 +15,12 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Processes that wanted to run in the last minute, on average: others on this machine disturb.
+pub fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
+}
+
 /// The median of 200 times 4 KiB written and fdatasync'ed in `folder`.
 pub fn fdatasync_p50(folder: &Path) -> Result<Duration> {
     let mut file = tempfile::tempfile_in(folder)

@@ -121,7 +121,10 @@ async fn measure(
     folder: &Path,
     database: &Database,
 ) -> Result<Vec<Figure>> {
-    let sync = machine::fdatasync_p50(&database.folder)?;
+    let before = Before {
+        load_average: machine::load_average(),
+        fdatasync: machine::fdatasync_p50(&database.folder)?,
+    };
     let numbered = |what: &str, count: usize, per_main: usize| -> Vec<Hydrant> {
         let one = |n| {
             Hydrant::new(format!("bench-{what}-{n:06}"), format!("bench-{what}-main-{:06}", n / per_main))
@@ -138,7 +141,7 @@ async fn measure(
         outcome.with_context(|| format!("on {}; the hub said: {}", database.kind.name(), hub.said()))?;
     let said = hub.said();
     let stopped = hub.stop()?;
-    println!("{}", report.text(options, database.kind, sync));
+    println!("{}", report.text(options, database.kind, &before));
     println!("  the hub stopped in order in {:.1} s", stopped.as_secs_f64());
     if !said.is_empty() {
         println!("  the hub said:\n{said}");
@@ -214,6 +217,15 @@ async fn under_load(
     let metrics = report::means(&metrics_before, &metrics);
     let peak_memory = machine::peak_memory_mib(hub.pid());
     Ok(Report::new(&published[warm..], &seen)?.with(load, lasted, took, metrics, peak_memory))
+}
+
+/// The machine before the run.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    /// Processes that wanted to run, on average of a minute.
+    load_average: f64,
+    /// Median of 4 KiB written and synced.
+    fdatasync: Duration,
 }
 
 /// CPU seconds that each took.

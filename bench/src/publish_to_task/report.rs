@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use super::background::Load;
 use super::openings::Published;
 use super::witness::Sights;
-use super::{AIM_MS, MUST_MS, NAME, Options, Taken, WARM_UP};
+use super::{AIM_MS, Before, MUST_MS, NAME, Options, Taken, WARM_UP};
 use crate::database::Kind;
 use crate::figure::{Figure, table};
 use crate::latency::Latency;
@@ -149,7 +149,7 @@ impl Report {
     }
 
     /// The tables.
-    pub(super) fn text(&self, options: &Options, database: Kind, fdatasync: Duration) -> String {
+    pub(super) fn text(&self, options: &Options, database: Kind, before: &Before) -> String {
         let mut text = format!(
             "{NAME} on {}: {} openings in {} s beside {} samples/s of {} devices, after {} s of warm-up\n",
             database.name(),
@@ -188,9 +188,10 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "  machine: {} cores; 4 KiB + fdatasync p50 {:.2} ms in {}",
+            "  machine before the run: {} cores, load average {:.2}; 4 KiB + fdatasync p50 {:.2} ms in {}",
             machine::cores(),
-            fdatasync.as_secs_f64() * 1000.0,
+            before.load_average,
+            before.fdatasync.as_secs_f64() * 1000.0,
             match database {
                 Kind::Sqlite => "the data folder",
                 Kind::Postgres => "the temporary folder, where make bench has the server",
@@ -326,7 +327,11 @@ mod tests {
         let report = report(&[], 100);
         assert!((report.total.millis(0.5) - 50.0).abs() < 0.2);
         assert!((report.task.millis(1.0) - 40.0).abs() < 0.2);
-        let text = report.text(&options, Kind::Sqlite, Duration::from_micros(800));
+        let text = report.text(
+            &options,
+            Kind::Sqlite,
+            &Before { load_average: 0.5, fdatasync: Duration::from_micros(800) },
+        );
         for expected in ["10 openings", "PUBLISH to task.opened", "0 lost", "p50 0.80 ms", "100 samples/s"] {
             assert!(text.contains(expected), "{expected}: {text}");
         }

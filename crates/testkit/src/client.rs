@@ -127,14 +127,15 @@ impl Client {
         if !response.status().is_success() {
             bail!("the event stream was refused: {}", response.status());
         }
-        Ok(Stream { bytes: response.bytes_stream().boxed(), text: String::new() })
+        Ok(Stream { bytes: response.bytes_stream().boxed(), buffer: Vec::new() })
     }
 }
 
 /// An open event stream.
 pub struct Stream {
     bytes: futures::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
-    text: String,
+    /// What came and is no whole event yet: bytes, since a chunk may end inside a Chinese character.
+    buffer: Vec<u8>,
 }
 
 impl Stream {
@@ -144,8 +145,9 @@ impl Stream {
     /// When the stream breaks or is no event stream.
     pub async fn next(&mut self) -> Result<Option<Told>> {
         loop {
-            if let Some(end) = self.text.find("\n\n") {
-                let block: String = self.text.drain(..end + 2).collect();
+            if let Some(end) = self.buffer.windows(2).position(|w| w == b"\n\n") {
+                let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                let block = String::from_utf8(block)?;
                 let field = |name: &str| {
                     block.lines().find_map(|l| l.strip_prefix(name)).map(|v| v.trim_start().to_owned())
                 };
@@ -155,7 +157,7 @@ impl Stream {
             }
             match self.bytes.next().await {
                 None => return Ok(None),
-                Some(chunk) => self.text.push_str(std::str::from_utf8(&chunk?)?),
+                Some(chunk) => self.buffer.extend_from_slice(&chunk?),
             }
         }
     }

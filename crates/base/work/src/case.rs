@@ -384,8 +384,8 @@ pub(crate) async fn follow_alert(run: &mut Run<'_, '_>, event: &Event) -> Result
                 let place = text_of(facts.get("place"));
                 let number = str_of(&facts, "number");
                 let text = Text::new(
-                    format!("{}告警 {number} 已自行恢复，工单继续处理", place.zh),
-                    format!("alert {number} at {} resolved by itself; the work goes on", place.en),
+                    format!("{}告警 {number} 数值已恢复，工单继续处理", place.zh),
+                    format!("alert {number} at {} resolved; the work goes on", place.en),
                 );
                 run.log(case.row.id, Entry::new("alert.resolved", text));
             }

@@ -22,7 +22,7 @@ pub(crate) async fn run(room: Arc<Room>) {
         for (name, n) in [
             ("zhongshu_cases_open", count(CASES, args![]).await),
             ("zhongshu_tasks_open", count(TASKS, args![]).await),
-            ("zhongshu_task_overdue", count(OVERDUE, args![now()]).await),
+            ("zhongshu_tasks_overdue", count(OVERDUE, args![now()]).await),
         ] {
             if let Some(n) = n {
                 metrics::gauge!(name).set(n);

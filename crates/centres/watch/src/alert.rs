@@ -289,15 +289,8 @@ pub(crate) async fn follow_cases(tx: &mut Tx<'_>, events: &[Event]) -> Result<()
                 }
             }
             "case.closed" => {
-                let (number, outcome) = (text("number"), text("outcome"));
-                let (zh, en) = if outcome.is_empty() {
-                    (format!("工单 {number} 已结案"), format!("case {number} closed"))
-                } else {
-                    (
-                        format!("工单 {number} 已结案（{outcome}）"),
-                        format!("case {number} closed ({outcome})"),
-                    )
-                };
+                let number = text("number");
+                let (zh, en) = (format!("工单 {number} 已结案"), format!("case {number} closed"));
                 for alert in alerts {
                     if tx.opt::<(Id,)>(HAS_ALERT, args![alert]).await?.is_none() {
                         continue;
