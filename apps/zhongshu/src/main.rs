@@ -175,6 +175,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    raise_open_files(config.mqtt_connections);
     let hub = Hub::start(config).await?;
     println!("pages and API: http://{}", hub.http());
     println!("devices (MQTT): {}", hub.mqtt());
@@ -188,4 +189,26 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         anyhow::bail!("the hold on the database was lost; start the hub again once the database is back");
     }
     Ok(())
+}
+
+/// A connection is an open file, and the usual soft limit is 1,024: takes what the hard limit
+/// gives, and says so when that is too little for the devices that may come.
+fn raise_open_files(connections: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    // Databases, pages and files of the hub itself.
+    let needed = connections as u64 + 1024;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|soft| soft < needed) {
+        limit.current = limit.maximum.map_or(Some(needed), |hard| Some(hard.min(needed)));
+        if let Err(e) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(error = %e, "the limit of open files could not be raised");
+        }
+    }
+    if let Some(soft) = getrlimit(Resource::Nofile).current.filter(|soft| *soft < needed) {
+        tracing::warn!(
+            limit = soft,
+            needed,
+            "open files are limited below what mqtt_connections may need; raise LimitNOFILE or ulimit -n"
+        );
+    }
 }
