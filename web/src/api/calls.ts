@@ -1,0 +1,45 @@
+// One function a call: pages say what they want, not how it is fetched.
+import { client, take } from './client'
+import type { AreaLevel } from './contract'
+import { ApiError, fromResponse } from './problem'
+
+export const api = {
+  session: () => take(client.GET('/api/v1/session')),
+  login: (login: string, password: string) => take(client.POST('/api/v1/session', { body: { login, password } })),
+  logout: () => take(client.DELETE('/api/v1/session')),
+  version: () => take(client.GET('/api/v1/version')),
+
+  areas: (query: { under?: string; level?: AreaLevel; q?: string; limit?: number; after?: string }) => take(client.GET('/api/v1/areas', { params: { query } })),
+  area: (code: string) => take(client.GET('/api/v1/areas/{code}', { params: { path: { code } } })),
+  /** GeoJSON, which the document leaves to RFC 7946. */
+  features: (code: string) => take(client.GET('/api/v1/areas/{code}/features', { params: { path: { code } } })) as Promise<unknown> as Promise<GeoJSON.FeatureCollection>,
+
+  thing: (code: string) => take(client.GET('/api/v1/things/{code}', { params: { path: { code } } })),
+  mapThings: (area: string) => take(client.GET('/api/v1/map/things', { params: { query: { area } } })),
+  curve: (key: number, from: string, to: string) => take(client.GET('/api/v1/datastreams/{key}/observations', { params: { path: { key }, query: { from, to, limit: 5000 } } })),
+
+  situation: (area: string) => take(client.GET('/api/v1/situation', { params: { query: { area } } })),
+  alerts: (query: { area?: string; state?: string; severity?: string; q?: string; limit?: number; after?: string }) => take(client.GET('/api/v1/alerts', { params: { query } })),
+  alert: (number: string) => take(client.GET('/api/v1/alerts/{number}', { params: { path: { number } } })),
+
+  cases: (query: { alert?: string; area?: string; state?: 'open' | 'closed' | 'cancelled'; limit?: number }) => take(client.GET('/api/v1/cases', { params: { query } })),
+  case: (number: string) => take(client.GET('/api/v1/cases/{number}', { params: { path: { number } } })),
+
+  tasks: (state: 'open' | 'done', after?: string) => take(client.GET('/api/v1/tasks', { params: { query: { mine: true, state, limit: 50, ...(after ? { after } : {}) } } })),
+  task: (id: string) => take(client.GET('/api/v1/tasks/{id}', { params: { path: { id } } })),
+  complete: (id: string, values: Record<string, unknown>, key: string) => take(client.POST('/api/v1/tasks/{id}/complete', { params: { path: { id } }, headers: { 'Idempotency-Key': key }, body: { values: values as Record<string, never> } })),
+  candidates: (id: string) => take(client.GET('/api/v1/tasks/{id}/candidates', { params: { path: { id } } })),
+  handOver: (id: string, person: string, note: string, key: string) =>
+    take(client.POST('/api/v1/tasks/{id}/hand-over', { params: { path: { id } }, headers: { 'Idempotency-Key': key }, body: { person, ...(note ? { note } : {}) } })),
+
+  notices: (after?: string) => take(client.GET('/api/v1/notices', { params: { query: { limit: 50, ...(after ? { after } : {}) } } })),
+
+  /** The process's diagram, as a modeller draws it. */
+  async diagram(process: string, version: number): Promise<string> {
+    const response = await fetch(`/api/v1/processes/${encodeURIComponent(process)}/${version}/bpmn`, { credentials: 'same-origin' }).catch(() => {
+      throw new ApiError(0, null)
+    })
+    if (!response.ok) throw await fromResponse(response)
+    return response.text()
+  },
+}

@@ -1,0 +1,70 @@
+// The names by which pages know what the hub's document (openapi.json) describes. The types are
+// generated (`npm run gen`); what OpenAPI says too loosely is made exact here, and only here.
+import type { components } from './schema.gen'
+
+export type { paths } from './schema.gen'
+
+/** Members whose schema in the document is looser than what the hub sends. */
+interface Refined {
+  /** Longitude and latitude, WGS-84. */
+  location: [number, number] | null
+  /** Time, value, quality: the client turns tuples into lists. */
+  points: [string, number, number][]
+  data: Record<string, unknown>
+  values: Record<string, unknown> | null
+  properties: Record<string, unknown>
+  schema: object
+  ui: object | null
+}
+
+/**
+ * An answer as it comes: the hub writes every member, `null` where there is nothing, while the
+ * document lets members that may be null be left out.
+ */
+export type Exact<T> = T extends object ? { [K in keyof T]-?: K extends keyof Refined ? Refined[K] : Exact<T[K]> } : T
+
+type Schemas = components['schemas']
+type Answer<K extends keyof Schemas> = Exact<Schemas[K]>
+
+export type Severity = Schemas['Severity']
+export type Text = Schemas['Text']
+export interface Page<T> { items: T[]; next: string | null }
+
+/** RFC 9457; members beside the standard ones depend on the kind. */
+export interface Problem extends Pick<Schemas['Problem'], 'type' | 'title' | 'status' | 'detail'> {
+  /** 409 task-not-open: who did it, and when. */
+  by?: string | null
+  at?: string | null
+  /** 422: what is wrong with which value; `path` is a JSON pointer into the body. */
+  errors?: FieldFault[]
+}
+export interface FieldFault { path: string; message: Text }
+
+export type Session = Answer<'Session'>
+export type Version = Answer<'Version'>
+export type AreaLevel = Schemas['AreaLevel']
+export type AreaRef = Answer<'AreaRef'>
+export type Area = Answer<'Area'>
+
+export type ThingState = Schemas['ThingState']
+export type Thing = Answer<'Thing'>
+export type Datastream = Answer<'Datastream'>
+export type MapThing = Answer<'MapThing'>
+export type MapThings = Answer<'MapThings'>
+export type Curve = Answer<'Curve'>
+export type Threshold = Answer<'Threshold'>
+
+export type Situation = Answer<'Situation'>
+export type Alert = Answer<'Alert'>
+export type AlertChange = Answer<'AlertChange'>
+export type AlertDetail = Answer<'AlertDetail'>
+
+export type Case = Answer<'Case'>
+export type CaseDetail = Answer<'CaseDetail'>
+export type TimelineEntry = Answer<'TimelineEntry'>
+export type Task = Answer<'Task'>
+export type TaskDetail = Answer<'TaskDetail'>
+export type Candidate = Answer<'PersonRef'>
+
+export type FileRef = Answer<'FileRef'>
+export type Notice = Answer<'Notice'>
