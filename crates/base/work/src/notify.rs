@@ -98,7 +98,7 @@ fn sent(run: &mut Run<'_, '_>, case: &Case, element: Option<&str>, areas: &[Area
     let names: Vec<Text> = areas.iter().map(|a| run.room.platform.areas().reference(a).name).collect();
     let join = |pick: fn(&Text) -> &str, with: &str| names.iter().map(pick).collect::<Vec<_>>().join(with);
     let text = Text::new(
-        format!("已通知{}居民", join(|t| &t.zh, "、")),
+        format!("已通知 {} 居民", join(|t| &t.zh, "、")),
         format!("residents of {} were told", join(|t| &t.en, ", ")),
     );
     let mut entry = Entry::new("notice.sent", text);
