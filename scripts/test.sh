@@ -30,4 +30,4 @@ stage 'arrows' xtask arrows
 stage 'rust: build' cargo test --workspace --all-features --locked --no-run --quiet
 stage 'rust: tests on SQLite and PostgreSQL' xtask with-postgres cargo test --workspace --all-features --locked
 stage 'hub and simulator' cargo build --locked --quiet -p zhongshu -p citysim
-stage 'browser: tests on SQLite and PostgreSQL' xtask with-postgres node --test --test-concurrency=1 web/e2e/
+stage 'browser: tests on SQLite and PostgreSQL' xtask with-postgres node --test --test-concurrency=1 web/e2e/*.test.mjs
