@@ -27,6 +27,9 @@ const KEPT: usize = 8192;
 /// How often a stream looks whether its session still holds, and renews what it may see.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How long a client waits before it connects again; browsers wait three seconds unless told.
+const RETRY: Duration = Duration::from_secs(1);
+
 pub(super) fn routes(rooms: Arc<Rooms>) -> Api<()> {
     Api::new().add(Access::Session, routes!(stream)).with_state(rooms)
 }
@@ -145,7 +148,7 @@ async fn stream(State(rooms): State<Arc<Rooms>>, caller: Caller, headers: Header
         Some(last) => {
             let oldest = rooms.store.oldest_event().await?;
             if last > now || last + 1 < oldest {
-                ready.push_back(Sse::default().id(now.to_string()).event("reset").data("{}"));
+                ready.push_back(Sse::default().id(now.to_string()).event("reset").retry(RETRY).data("{}"));
                 now
             } else {
                 last
@@ -154,7 +157,7 @@ async fn stream(State(rooms): State<Arc<Rooms>>, caller: Caller, headers: Header
     };
     if last.is_none() {
         // Gives the client an id to resume from before anything happens.
-        ready.push_back(Sse::default().id(now.to_string()).event("hello").data("{}"));
+        ready.push_back(Sse::default().id(now.to_string()).event("hello").retry(RETRY).data("{}"));
     }
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

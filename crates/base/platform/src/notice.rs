@@ -12,6 +12,8 @@ store::statements! {
         published_at, ended_at, ended) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, 0)
         ON CONFLICT (key) DO NOTHING";
     BY_KEY = "SELECT id FROM notices WHERE key = $1";
+    RAISE = "UPDATE notices SET severity = $2 WHERE substr(key, 1, length($1)) = $1 AND ended = 0 AND severity > $2
+        RETURNING id, area, public, title_zh, title_en";
     END = "UPDATE notices SET ended = 1, ended_at = $2
         WHERE substr(key, 1, length($1)) = $1 AND ended = 0 RETURNING id, area";
 }
@@ -94,6 +96,23 @@ pub async fn publish(tx: &mut Tx<'_>, notice: &NewNotice) -> Result<Id, StoreErr
     });
     tx.event("notice.published", &notice.area, &facts);
     Ok(id)
+}
+
+/// Makes the current notices whose key begins with `key_prefix` as grave as `severity`, where they
+/// were less grave; how many. They are told of again.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn raise(tx: &mut Tx<'_>, key_prefix: &str, severity: Severity) -> Result<u64, StoreError> {
+    let raised: Vec<(Id, String, i64, String, String)> = tx.all(RAISE, args![key_prefix, severity]).await?;
+    for (id, area, public, zh, en) in &raised {
+        let area = AreaPath::parse(area).map_err(|e| StoreError::Document(e.to_string()))?;
+        let facts = serde_json::json!({
+            "id": id, "severity": severity, "title": Text::new(zh, en), "public": *public != 0,
+        });
+        tx.event("notice.published", &area, &facts);
+    }
+    Ok(raised.len() as u64)
 }
 
 /// Ends the notices whose key begins with `key_prefix`; how many.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::{AreaPath, Event, Id, Micros, Severity, Text};
 use platform::message::fill;
+use platform::notice;
 use process::{Instance, Outcome};
 use serde_json::{Map, Value, json};
 use store::{StoreError, args, new_id};
@@ -245,6 +246,10 @@ impl Case {
         let severity = Severity::from_rank(rank);
         let facts = json!({ "id": self.row.id, "number": self.row.number, "severity": severity });
         run.tx.event("case.changed", &self.area, &facts);
+        // Residents read how grave it is now, not how it began.
+        if let Some(severity) = severity {
+            notice::raise(run.tx, &format!("case/{}/", self.row.id), severity).await?;
+        }
         Ok(())
     }
 }

@@ -57,6 +57,16 @@ async fn a_resident_sees_the_own_building_and_what_is_public_above() {
         seen.sort();
         assert_eq!(seen, ["estate-public", "mine"]);
 
+        // It gets graver, never milder.
+        for (severity, raised) in [(Severity::Orange, 1), (Severity::Blue, 0), (Severity::Orange, 0)] {
+            let done = store
+                .command::<_, u64, StoreError, _>(&system(), "notice:raise", severity, |tx, severity| {
+                    Box::pin(async move { notice::raise(tx, "mine", *severity).await })
+                })
+                .await;
+            assert_eq!(done.unwrap(), raised, "{severity:?}");
+        }
+
         store
             .command::<_, u64, StoreError, _>(&system(), "notice:end", (), |tx, ()| {
                 Box::pin(async move { notice::end(tx, "mine").await })
