@@ -75,7 +75,11 @@ impl Config {
         Self::from_sources(file, std::env::vars().collect(), flags)
     }
 
-    fn from_sources(
+    /// The same with the variables given: tests do not listen to the environment they run in.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and what is wrong with it.
+    pub fn from_sources(
         file: Option<&Path>,
         variables: Vec<(String, String)>,
         flags: &[(&str, Option<String>)],

@@ -65,7 +65,7 @@ impl TestHub {
             ("process_speed", Some(speed.to_string())),
             ("log", Some("warn".to_owned())),
         ];
-        let config = Config::read(None, &flags)?;
+        let config = Config::from_sources(None, Vec::new(), &flags)?;
         // TESTKIT_LOG shows what the hub says while a test is being mended.
         if std::env::var_os("TESTKIT_LOG").is_some() {
             zhongshu::telemetry::start_logging(&config)?;

@@ -26,7 +26,7 @@ async fn demo_accounts_are_refused_on_an_address_that_others_reach() {
             ("http", Some(http.into())),
             ("mqtt", Some("127.0.0.1:0".into())),
         ];
-        Config::read(None, &flags).unwrap()
+        Config::from_sources(None, vec![], &flags).unwrap()
     };
     let store = open_store(&config("127.0.0.1:0")).await.unwrap();
     pack::install(&store, &bins_pack()).await.unwrap();
