@@ -35,14 +35,21 @@ export function failures(world) {
 
   step(world, 'a page from before an update of the hub finds its way to the new pages', async () => {
     const { stage, hub } = world
-    const page = await stage.enter(hub, 'property', PHONE)
-    await row(page, 'sign', world.alone).waitFor()
+    const page = await stage.open('property', PHONE)
+    let old = true
     await stage.during(/status of 404|dynamically imported module|Refused to apply style|preload CSS/, async () => {
-      // The new hub does not have the files that the old pages would load next.
-      for (const kind of ['js', 'css']) await page.route(`**/assets/TaskPage-*.${kind}`, (route) => route.fulfill({ status: 404, contentType: 'text/plain', body: 'not found' }), { times: 1 })
+      await page.goto('/')
+      // The new hub does not have the files that the old pages would load next, until they are loaded anew.
+      for (const kind of ['js', 'css']) await page.route(`**/assets/TaskPage-*.${kind}`, (route) => (old ? route.fulfill({ status: 404, contentType: 'text/plain', body: 'not found' }) : route.continue()))
+      await stage.logIn(page, 'property', hub.password('property'))
+      await row(page, 'sign', world.alone).waitFor()
+      page.on('request', (request) => {
+        if (request.isNavigationRequest()) old = false
+      })
       await row(page, 'sign', world.alone).click()
       await page.getByTestId('task-submit-accepted').waitFor()
     })
+    assert.equal(old, false, 'the pages were loaded anew')
     assert.match(new URL(page.url()).pathname, /^\/tasks\/./)
     await stage.leave(page)
     stage.clean()
@@ -76,6 +83,33 @@ export function failures(world) {
     stage.clean()
   })
 
+  step(world, 'a task that was never opened opens without a network, and what cannot be opened is told', async () => {
+    const { stage, hub } = world
+    const page = await stage.open('property', PHONE)
+    const files = page.waitForEvent('requestfinished', (request) => /\/assets\/TaskPage-.*\.js$/.test(request.url()))
+    const open = new Set()
+    page.on('requestfinished', (request) => open.add(new URL(request.url()).pathname))
+    await page.goto('/')
+    await stage.logIn(page, 'property', hub.password('property'))
+    const mine = row(page, 'sign', world.alone)
+    const id = await mine.getAttribute('data-task')
+    await files
+    await until(() => open.has(`/api/v1/tasks/${id}`), 'the details of the task are fetched ahead')
+    await stage.during(/ERR_INTERNET_DISCONNECTED|ERR_NETWORK|dynamically imported module/, async () => {
+      await page.context().setOffline(true)
+      await page.getByTestId('outbox').waitFor()
+      await mine.click()
+      await page.getByTestId('task-submit-accepted').waitFor()
+      assert.equal(await page.getByTestId('primary-help').innerText(), '签收表示您已知悉并开始处理。')
+      assert.equal(await page.getByTestId('load-error').count(), 0)
+      await page.getByTestId('task-alert').click()
+      await page.getByTestId('trouble').getByText('没有网络').waitFor()
+      await stage.shot(page, 'task-offline-first')
+      await stage.leave(page)
+    })
+    stage.clean()
+  })
+
   step(world, 'a form filled in without a network waits on the phone and is sent once', async () => {
     const { stage, property } = world
     const context = property.context()
@@ -97,7 +131,9 @@ export function failures(world) {
       await context.setOffline(true)
       await property.getByTestId('outbox').waitFor()
       await property.getByTestId('photo-input').setInputFiles(await photo(stage.browser))
-      await property.getByTestId('photo').waitFor()
+      // Waiting for a network is no failure.
+      await property.getByTestId('photo').getByText('待上传').waitFor()
+      assert.equal(await property.getByTestId('photo-retry').count(), 0)
       await stage.shot(property, 'task-offline', { fullPage: true })
       await property.getByTestId('task-submit-real').click()
       await property.getByTestId('outbox').getByText('1 项等待上传').waitFor()

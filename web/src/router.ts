@@ -1,4 +1,7 @@
 import { createRouter, createWebHistory, type RouteRecordRaw } from 'vue-router'
+import { fail, trouble } from './flash'
+import { i18n } from './i18n'
+import { taskPage } from './offline/ahead'
 import { homeOf, isPhone, loadSession, may } from './session'
 
 declare module 'vue-router' {
@@ -19,7 +22,7 @@ const routes: RouteRecordRaw[] = [
   { path: '/situation', name: 'situation', component: () => import('./pages/SituationPage.vue'), meta: { permission: 'situation:read', theme: 'dark', title: 'situation.title' } },
   { path: '/alerts/:number', name: 'alert', component: () => import('./pages/AlertPage.vue'), props: true, meta: { permission: 'alert:read', title: 'alert.title' } },
   { path: '/tasks', name: 'tasks', component: () => import('./pages/TasksPage.vue'), meta: { permission: 'task:read', title: 'tasks.title' } },
-  { path: '/tasks/:id', name: 'task', component: () => import('./pages/TaskPage.vue'), props: true, meta: { permission: 'task:read', title: 'task.title' } },
+  { path: '/tasks/:id', name: 'task', component: taskPage, props: true, meta: { permission: 'task:read', title: 'task.title' } },
   { path: '/building', name: 'building', component: () => import('./pages/BuildingPage.vue'), meta: { permission: 'notice:read', title: 'building.title' } },
   { path: '/403', name: 'forbidden', component: () => import('./pages/MessagePage.vue'), props: { kind: 'forbidden' }, meta: { open: true, title: 'forbidden.title' } },
   { path: '/unreachable', name: 'unreachable', component: () => import('./pages/MessagePage.vue'), props: { kind: 'unreachable' }, meta: { open: true, title: 'unreachable.title' } },
@@ -33,17 +36,19 @@ export const router = createRouter({
 })
 
 // A new page starts at its beginning for the keyboard and for screen readers too.
-router.afterEach((to, from) => {
+router.afterEach((to, from, failure) => {
+  if (!failure) trouble.value = ''
   if (to.path !== from.path && from.name && to.name !== 'login') setTimeout(() => document.getElementById('main')?.focus({ preventScroll: true }))
 })
 
 // A page that was open while the hub was updated asks for files that are gone. The new pages are
-// loaded in its place, where the person was going; without a network nothing would be gained by it.
+// loaded in its place, where the person was going. Without a network nothing would be gained by it:
+// the page where the person is stays, and says so.
 const RELOADED = 'zhongshu.reloaded'
 router.onError(async (error, to) => {
   if (!/dynamically imported module|module script failed|unable to preload/i.test(String(error))) return
   const there = await fetch('/', { method: 'HEAD', cache: 'no-store' }).then((answer) => answer.ok, () => false)
-  if (!there) return
+  if (!there) return fail(i18n.global.t('failure.pageOffline'))
   try {
     // Once: a file that is missing from the new pages too would be asked for without end.
     if (Date.now() - Number(sessionStorage.getItem(RELOADED)) < 30_000) return

@@ -52,6 +52,9 @@ export const en: Messages = {
   failure: {
     title: 'This did not load',
     unreachable: 'The server cannot be reached. Check the network and try again.',
+    offline: 'No network. This is what was kept; it is brought up to date when the network returns.',
+    notKept: 'No network, and this is not kept on this phone yet. Try again when it is back.',
+    pageOffline: 'No network, so this page cannot be opened yet. Try again when it is back.',
     server: 'The server had an error ({status}). What is shown can still be used; try again in a while.',
     forbidden: 'You may not see this. Ask your administrator if you need to.',
     missing: 'Not found, or outside your area.',
@@ -97,7 +100,7 @@ export const en: Messages = {
     neverHeard: '{n} never reported',
     hours: 'Alerts, last 24 hours',
     hoursUnit: 'per hour',
-    hoursText: 'Line chart of the alerts of the last 24 hours: {n} in all, {last} in this hour. The figures are in the data table.',
+    hoursText: 'Chart of the alerts of the last 24 hours: {n} in all, {last} in this hour. The figures are in the data table.',
     yesterday: 'Yesterday',
     today: 'Today',
     hour: 'Hour',

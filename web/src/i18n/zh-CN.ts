@@ -50,6 +50,9 @@ export const zh = {
   failure: {
     title: '没有加载成功',
     unreachable: '连不上服务器。请检查网络后重试。',
+    offline: '没有网络。以上次保存的内容为准，恢复后自动更新。',
+    notKept: '没有网络，这里的内容还没有存到本机。请恢复后重试。',
+    pageOffline: '没有网络，这个页面还打不开。请恢复后再试。',
     server: '服务器出错（{status}）。已显示的内容仍可使用，请稍后重试。',
     forbidden: '没有权限查看。需要时请联系上级管理员。',
     missing: '没有找到，或不在您的管辖范围内。',
@@ -95,7 +98,7 @@ export const zh = {
     neverHeard: '未上报 {n}',
     hours: '24 小时告警量',
     hoursUnit: '件/时',
-    hoursText: '24 小时告警量折线图，共 {n} 件，本时段 {last} 件。逐时数据在数据表里。',
+    hoursText: '24 小时告警量图，共 {n} 件，本时段 {last} 件。逐时数据在数据表里。',
     yesterday: '昨日',
     today: '今日',
     hour: '时段',

@@ -21,7 +21,7 @@ export type Sent =
   | { kind: 'later'; item: Waiting; retryAfter: number | null }
 
 /** Errors after which the same request may succeed later. 401 too: the person logs in again. */
-function later(error: ApiError): boolean {
+export function later(error: ApiError): boolean {
   return error.unreachable || error.status === 401 || error.status === 408 || error.status === 425 || error.status === 429 || error.status >= 500
 }
 
