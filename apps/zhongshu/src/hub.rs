@@ -18,12 +18,12 @@ use watch::Watch;
 use work::{Work, WorkConfig};
 
 use crate::config::Config;
-use crate::http::{Tail, application};
+use crate::http::{Streams, Tail, application, serve};
 use crate::services::AskDevice;
 use crate::telemetry;
 
-/// How long requests under way may take to finish when the hub stops.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long the whole of stopping may take; what hangs then is left to the next start.
+const STOPPING: Duration = Duration::from_secs(45);
 
 /// What handlers that join rooms are given.
 pub struct Rooms {
@@ -39,6 +39,8 @@ pub struct Rooms {
     pub work: Arc<Work>,
     /// The end of the outbox, for event streams.
     pub tail: Arc<Tail>,
+    /// The event streams that are open.
+    pub streams: Arc<Streams>,
     /// The process's metrics.
     pub metrics: PrometheusHandle,
     /// Whether demo accounts can log in.
@@ -53,7 +55,7 @@ pub struct Hub {
     lake: Arc<Lake>,
     gateway: Gateway,
     http: SocketAddr,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
     routes: Vec<RouteAccess>,
 }
 
@@ -128,17 +130,13 @@ impl Hub {
             watch,
             work,
             tail,
+            streams: Arc::default(),
             metrics,
             demo: !demo.is_empty(),
             stop,
         });
         let (application, routes) = application(&rooms);
-        let stopping = rooms.stop.clone();
-        let server = tokio::spawn(async move {
-            axum::serve(listener, application.into_make_service_with_connect_info::<SocketAddr>())
-                .with_graceful_shutdown(stopping.cancelled_owned())
-                .await
-        });
+        let server = tokio::spawn(serve(listener, application, rooms.stop.clone()));
         tracing::info!(%http, mqtt = %gateway.mqtt_addr(), database = rooms.store.backend().name(), "the hub runs");
         Ok(Self { rooms, lake, gateway, http, server, routes })
     }
@@ -173,20 +171,28 @@ impl Hub {
     }
 
     /// Stops in order: no new work in, what was taken is finished and acknowledged, then closed.
-    pub async fn stop(self) {
+    /// Whether it came to its end: a store that hangs (disk full, server gone) must not keep the
+    /// process for ever, and what is not finished then the next start takes up.
+    pub async fn stop(self) -> bool {
         tracing::info!("the hub stops");
+        let done = tokio::time::timeout(STOPPING, self.stop_in_order()).await.is_ok();
+        if done {
+            tracing::info!("the hub has stopped");
+        } else {
+            tracing::error!("the hub did not stop within {} s and is cut off", STOPPING.as_secs());
+        }
+        done
+    }
+
+    async fn stop_in_order(self) {
         self.rooms.stop.cancel();
         self.gateway.stop().await;
-        match tokio::time::timeout(GRACE, self.server).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(e))) => tracing::warn!(error = %e, "the HTTP server ended with an error"),
-            Ok(Err(e)) => tracing::warn!(error = %e, "the HTTP server ended badly"),
-            Err(_) => tracing::warn!("requests under way were cut off after {} s", GRACE.as_secs()),
+        if let Err(e) = self.server.await {
+            tracing::warn!(error = %e, "the HTTP server ended badly");
         }
         self.rooms.watch.stop().await;
         self.rooms.work.stop().await;
         self.rooms.store.stop().await;
         self.lake.close().await;
-        tracing::info!("the hub has stopped");
     }
 }

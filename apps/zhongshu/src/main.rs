@@ -184,7 +184,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         _ = interrupt.recv() => false,
         () = hub.store_stopped() => true,
     };
-    hub.stop().await;
+    if !hub.stop().await {
+        // Tasks that hang would keep the runtime: nothing acknowledged depends on them.
+        std::process::exit(1);
+    }
     if lost {
         anyhow::bail!("the hold on the database was lost; start the hub again once the database is back");
     }

@@ -5,9 +5,9 @@
 //! things come once a second, coalesced, without id. Everything is filtered by what the caller may
 //! see, and a session that has ended ends its stream.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -123,7 +123,46 @@ fn state_event(event: &Event) -> Sse {
         .data(serde_json::Value::Object(data).to_string())
 }
 
+/// How many streams one session may hold: a tab has one.
+const STREAMS: usize = 32;
+
+/// The streams that are open, by session.
+#[derive(Default)]
+pub struct Streams(Mutex<HashMap<String, usize>>);
+
+/// One open stream; its place is free again when it is dropped.
+struct Place {
+    streams: Arc<Streams>,
+    session: String,
+}
+
+impl Streams {
+    fn take(self: &Arc<Self>, session: &str) -> Option<Place> {
+        let mut open = self.0.lock().ok()?;
+        let count = open.entry(session.to_owned()).or_default();
+        if *count >= STREAMS {
+            return None;
+        }
+        *count += 1;
+        Some(Place { streams: self.clone(), session: session.to_owned() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Ok(mut open) = self.streams.0.lock()
+            && let Some(count) = open.get_mut(&self.session)
+        {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.session);
+            }
+        }
+    }
+}
+
 struct Reader {
+    _place: Place,
     rooms: Arc<Rooms>,
     caller: Caller,
     position: i64,
@@ -137,8 +176,10 @@ struct Reader {
 /// Everything I may see, as it happens.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events",
     params(("Last-Event-ID" = Option<String>, Header, description = "the id of the last event seen")),
-    responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = Problem)))]
+    responses((status = 200, body = String, content_type = "text/event-stream"), (status = 401, body = Problem),
+        (status = 429, body = Problem)))]
 async fn stream(State(rooms): State<Arc<Rooms>>, caller: Caller, headers: HeaderMap) -> HttpResult<Response> {
+    let Some(place) = rooms.streams.take(&caller.token) else { return Err(Problem::throttled(10)) };
     let head = rooms.tail.head.subscribe();
     let now = *head.borrow();
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<i64>().ok());
@@ -164,7 +205,7 @@ async fn stream(State(rooms): State<Arc<Rooms>>, caller: Caller, headers: Header
     let mut look_again = tokio::time::interval(LOOK_AGAIN);
     look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let values = rooms.watch.live_cursor();
-    let reader = Reader { rooms, caller, position, head, second, look_again, values, ready };
+    let reader = Reader { _place: place, rooms, caller, position, head, second, look_again, values, ready };
     let response = SseResponse::new(read(reader)).keep_alive(
         KeepAlive::new().interval(Duration::from_secs(15)).event(Sse::default().event("ping").data("{}")),
     );

@@ -3,28 +3,30 @@
 mod events;
 mod health;
 mod pages;
+mod serve;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use platform::http::{Api, Problem, RouteAccess, identify};
-use tower::limit::GlobalConcurrencyLimitLayer;
+use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 
-pub use events::Tail;
+pub use events::{Streams, Tail};
+pub use serve::serve;
 
 pub use platform::http::Access;
 
 use crate::hub::Rooms;
 
-/// How many requests are worked on at once; streams of events count too.
-const AT_ONCE: usize = 4096;
+/// How many requests are worked on at once; more are told to come again, not kept waiting.
+const AT_ONCE: usize = 1024;
 /// How long a request may take; the event stream is not held to it.
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -59,18 +61,28 @@ pub fn application(rooms: &Arc<Rooms>) -> (Router, Vec<RouteAccess>) {
         .layer(from_fn_with_state(rooms.platform.clone(), identify))
         .layer(DefaultBodyLimit::max(1 << 20))
         .layer(CompressionLayer::new())
-        .layer(from_fn(observe))
-        .layer(from_fn(secure))
-        .layer(GlobalConcurrencyLimitLayer::new(AT_ONCE));
+        .layer(from_fn_with_state(Arc::new(Semaphore::new(AT_ONCE)), observe))
+        .layer(from_fn(secure));
     (router, routes)
 }
 
-/// Times and counts a request, and bounds it.
-async fn observe(request: Request, next: Next) -> Response {
+/// Times and counts a request, and bounds it and their number. Whether the hub lives is always
+/// answered.
+async fn observe(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = request.method().clone();
-    let streaming = request.uri().path() == "/api/v1/events";
-    let response = if streaming {
+    // A label must have few values: a client may invent methods.
+    let method = match request.method().as_str() {
+        known @ ("GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
+    let path = request.uri().path();
+    let health = matches!(path, "/healthz" | "/readyz");
+    let streaming = path == "/api/v1/events";
+    let place = places.try_acquire();
+    let response = if place.is_err() && !health {
+        Problem::unavailable("the hub has as many requests as it works on at once; try again in a moment")
+            .into_response()
+    } else if streaming {
         next.run(request).await
     } else {
         match tokio::time::timeout(BOUND, next.run(request)).await {
@@ -80,10 +92,10 @@ async fn observe(request: Request, next: Next) -> Response {
             }
         }
     };
+    drop(place);
     let status = response.status().as_u16();
-    metrics::histogram!("zhongshu_http_request_seconds",
-        "method" => method.as_str().to_owned(), "status" => status.to_string())
-    .record(started.elapsed().as_secs_f64());
+    metrics::histogram!("zhongshu_http_request_seconds", "method" => method, "status" => status.to_string())
+        .record(started.elapsed().as_secs_f64());
     response
 }
 

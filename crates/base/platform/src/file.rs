@@ -87,7 +87,15 @@ pub struct Files {
 
 impl Files {
     pub(crate) fn open(folder: &Path) -> std::io::Result<Self> {
-        std::fs::create_dir_all(folder.join("incoming"))?;
+        let incoming = folder.join("incoming");
+        std::fs::create_dir_all(&incoming)?;
+        // What a crash left half written was never named in the database.
+        for left in std::fs::read_dir(&incoming)?.flatten() {
+            std::fs::remove_file(left.path())?;
+        }
+        if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::File::open(parent)?.sync_all()?;
+        }
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -142,17 +150,22 @@ impl Files {
 
     fn write(&self, sha256: &[u8], bytes: &[u8]) -> std::io::Result<()> {
         let path = self.path(sha256);
+        let folder = path.parent().unwrap_or(&self.folder);
         if path.exists() {
-            return Ok(());
+            // The same bytes a moment ago: their name may not be on disk yet.
+            return self.sync_names(folder);
         }
         let incoming = self.folder.join("incoming").join(new_id().to_string());
         let mut file = std::fs::File::create(&incoming)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        let folder = path.parent().unwrap_or(&self.folder);
         std::fs::create_dir_all(folder)?;
         std::fs::rename(&incoming, &path)?;
-        // The names too: of the file in its folder, and of a new folder in its own.
+        self.sync_names(folder)
+    }
+
+    /// The names too: of the file in its folder, and of a new folder in its own.
+    fn sync_names(&self, folder: &Path) -> std::io::Result<()> {
         std::fs::File::open(folder)?.sync_all()?;
         std::fs::File::open(&self.folder)?.sync_all()
     }
@@ -220,11 +233,24 @@ fn strip(media_type: &str, bytes: Bytes) -> Result<Vec<u8>, FileError> {
     if !is {
         return Err(not_that());
     }
+    // What follows the first image (a second one, say, as phones append) may hold what was stripped.
+    let end = match media_type {
+        "image/jpeg" => jpeg_end(&bytes),
+        "image/png" => png_end(&bytes),
+        _ => bytes.get(4..8).and_then(|s| s.try_into().ok()).map(|s| u32::from_le_bytes(s) as usize + 8),
+    };
+    let bytes = bytes.slice(..end.filter(|end| *end <= bytes.len()).ok_or_else(not_that)?);
     let mut image = DynImage::from_bytes(bytes).ok().flatten().ok_or_else(not_that)?;
     let turned = image.exif().and_then(|e| orientation(&e)).filter(|o| *o != 1);
     match &mut image {
-        // APP1 holds EXIF and XMP, APP13 Photoshop's IPTC, COM comments.
-        DynImage::Jpeg(jpeg) => jpeg.segments_mut().retain(|s| !matches!(s.marker(), 0xe1 | 0xed | 0xfe)),
+        // Of the application segments only JFIF (APP0), the colour profile (APP2) and Adobe's colour
+        // transform (APP14) are needed to draw; EXIF, XMP, IPTC, previews and comments go.
+        DynImage::Jpeg(jpeg) => jpeg.segments_mut().retain(|s| match s.marker() {
+            0xe0 | 0xee => true,
+            0xe2 => s.contents().starts_with(b"ICC_PROFILE\0"),
+            0xe1..=0xef | 0xfe => false,
+            _ => true,
+        }),
         DynImage::Png(png) => {
             png.chunks_mut()
                 .retain(|c| !matches!(&c.kind(), b"eXIf" | b"tEXt" | b"zTXt" | b"iTXt" | b"tIME"));
@@ -235,6 +261,45 @@ fn strip(media_type: &str, bytes: Bytes) -> Result<Vec<u8>, FileError> {
     let mut clean = Vec::new();
     image.encoder().write_to(&mut clean).map_err(|_| not_that())?;
     Ok(clean)
+}
+
+/// Where the first image of a JPEG ends: after its EOI (ITU-T T.81, B.1.1).
+fn jpeg_end(jpeg: &[u8]) -> Option<usize> {
+    let mut at = 2;
+    loop {
+        if *jpeg.get(at)? != 0xff {
+            return None;
+        }
+        match *jpeg.get(at + 1)? {
+            0xff => at += 1,
+            0xd9 => return Some(at + 2),
+            // Markers without a length: restarts and TEM.
+            0x01 | 0xd0..=0xd7 => at += 2,
+            marker => {
+                let length = usize::from(u16::from_be_bytes(jpeg.get(at + 2..at + 4)?.try_into().ok()?));
+                at += 2 + length;
+                if marker == 0xda {
+                    // Entropy-coded data: a 0xff in it is followed by 0x00 or a restart.
+                    while *jpeg.get(at)? != 0xff || matches!(*jpeg.get(at + 1)?, 0x00 | 0xd0..=0xd7) {
+                        at += 1;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a PNG ends: after its IEND chunk (PNG 1.2 §3.2).
+fn png_end(png: &[u8]) -> Option<usize> {
+    let mut at = 8;
+    loop {
+        let length = u32::from_be_bytes(png.get(at..at + 4)?.try_into().ok()?) as usize;
+        let kind = png.get(at + 4..at + 8)?;
+        at = at.checked_add(12)?.checked_add(length)?;
+        if kind == b"IEND" {
+            return Some(at);
+        }
+    }
 }
 
 /// Tag 0x0112 of the first image file directory (TIFF 6.0), 1 to 8.
@@ -288,7 +353,10 @@ mod tests {
     fn a_photo_loses_its_place_and_keeps_its_turn() {
         let mut exif = exif_of(6);
         exif.extend(b"GPS 29.59 106.51");
-        let clean = strip("image/jpeg", jpeg(&exif)).unwrap();
+        // A second image behind the first, as phones append previews, with a position of its own.
+        let mut photo = jpeg(&exif).to_vec();
+        photo.extend(jpeg(b"GPS 29.59 106.51"));
+        let clean = strip("image/jpeg", photo.into()).unwrap();
         assert!(!clean.windows(3).any(|w| w == b"GPS"), "the position is gone");
         assert!(!clean.windows(5).any(|w| w == b"hello"), "the comment is gone");
         let image = DynImage::from_bytes(clean.into()).unwrap().unwrap();

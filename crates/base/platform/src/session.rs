@@ -19,12 +19,16 @@ use crate::person;
 
 /// How long a session lasts.
 const LASTS: i64 = 12 * Micros::HOUR;
-/// How many wrong passwords a login or an address may give before it must wait.
+/// How many wrong passwords a login may give from one address before it must wait.
 const FREE_ATTEMPTS: u32 = 5;
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
-/// How many logins and addresses are remembered.
+/// How many pairs of login and address are remembered.
 const REMEMBERED: usize = 10_000;
+/// How many passwords may wait to be hashed.
+const WAITING: usize = 32;
+/// The longest login; accounts have at most 64 characters.
+const LONGEST_LOGIN: usize = 64;
 
 store::statements! {
     OPEN = "INSERT INTO sessions (token, person, csrf, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
@@ -69,9 +73,12 @@ pub enum LoginError {
 pub struct Sessions {
     /// Cookies only over TLS.
     pub(crate) secure: bool,
-    attempts: Mutex<HashMap<String, (u32, Instant)>>,
+    /// By login *and* address: a guesser elsewhere does not lock a duty officer out, and one who
+    /// mistypes does not lock out the office behind the same address.
+    attempts: Mutex<HashMap<[u8; 32], (u32, Instant)>>,
     /// Hashing takes a core for tens of milliseconds: one at a time leaves the other to the city.
     hashing: Semaphore,
+    waiting: Semaphore,
     nobody: String,
 }
 
@@ -81,6 +88,7 @@ impl Sessions {
             secure,
             attempts: Mutex::default(),
             hashing: Semaphore::new(1),
+            waiting: Semaphore::new(WAITING),
             // Verified against when the login is unknown, so that the time taken tells nothing.
             nobody: person::hash_password("nobody").unwrap_or_default(),
         }
@@ -97,11 +105,17 @@ impl Sessions {
         password: String,
         address: &str,
     ) -> Result<(String, Session), LoginError> {
-        let keys = [format!("login:{login}"), format!("address:{address}")];
-        if let Some(wait) = self.wait(&keys) {
-            metrics::counter!("zhongshu_logins_total", "outcome" => "throttled").increment(1);
-            return Err(LoginError::Throttled(wait));
+        if login.len() > LONGEST_LOGIN {
+            return Err(LoginError::Wrong);
         }
+        let key = key(login, address);
+        let throttled = |wait| {
+            metrics::counter!("zhongshu_logins_total", "outcome" => "throttled").increment(1);
+            LoginError::Throttled(wait)
+        };
+        let _place = self.waiting.try_acquire().map_err(|_| throttled(Duration::from_secs(2)))?;
+        // Counted before it is tried, so that many at once are no way round; a success clears it.
+        self.attempt(key).map_err(throttled)?;
         let found = person::by_login(store, login).await?;
         let hash = found.as_ref().and_then(|(_, _, h)| h.clone()).unwrap_or_else(|| self.nobody.clone());
         let verified = {
@@ -111,12 +125,11 @@ impl Sessions {
                 .unwrap_or(false)
         };
         let Some((id, name, Some(_))) = found.filter(|_| verified) else {
-            self.failed(&keys);
             metrics::counter!("zhongshu_logins_total", "outcome" => "wrong").increment(1);
             return Err(LoginError::Wrong);
         };
         if let Ok(mut attempts) = self.attempts.lock() {
-            attempts.remove(&keys[0]);
+            attempts.remove(&key);
         }
         metrics::counter!("zhongshu_logins_total", "outcome" => "good").increment(1);
         let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
@@ -187,38 +200,35 @@ impl Sessions {
             .await
     }
 
-    /// How long the worst of the keys must still wait.
-    fn wait(&self, keys: &[String]) -> Option<Duration> {
-        let attempts = self.attempts.lock().ok()?;
-        keys.iter()
-            .filter_map(|k| attempts.get(k).map(|a| (k, a)))
-            .filter_map(|(k, (count, last))| {
-                // An address may be a street office's: many people err behind it.
-                let free = if k.starts_with("address:") { 10 * FREE_ATTEMPTS } else { FREE_ATTEMPTS };
-                let over = count.checked_sub(free)?;
-                let wait = Duration::from_secs(1 << over.min(10)).min(LONGEST_WAIT);
-                wait.checked_sub(last.elapsed()).filter(|w| !w.is_zero())
-            })
-            .max()
-    }
-
-    fn failed(&self, keys: &[String]) {
-        let Ok(mut attempts) = self.attempts.lock() else { return };
-        if attempts.len() >= REMEMBERED {
+    /// Counts an attempt, or says how long to wait before the next.
+    fn attempt(&self, key: [u8; 32]) -> Result<(), Duration> {
+        let Ok(mut attempts) = self.attempts.lock() else { return Ok(()) };
+        if attempts.len() >= REMEMBERED && !attempts.contains_key(&key) {
             attempts.retain(|_, (_, last)| last.elapsed() < LONGEST_WAIT);
-            if attempts.len() >= REMEMBERED {
-                attempts.clear();
+            if attempts.len() >= REMEMBERED
+                && let Some(oldest) = attempts.iter().min_by_key(|(_, (_, last))| *last).map(|(k, _)| *k)
+            {
+                attempts.remove(&oldest);
             }
         }
-        for key in keys {
-            let entry = attempts.entry(key.clone()).or_insert((0, Instant::now()));
-            if entry.1.elapsed() > LONGEST_WAIT {
-                entry.0 = 0;
-            }
-            entry.0 += 1;
-            entry.1 = Instant::now();
+        let (count, last) = attempts.entry(key).or_insert((0, Instant::now()));
+        if last.elapsed() > LONGEST_WAIT {
+            *count = 0;
         }
+        if let Some(over) = count.checked_sub(FREE_ATTEMPTS) {
+            let wait = Duration::from_secs(1 << over.min(10)).min(LONGEST_WAIT);
+            if let Some(left) = wait.checked_sub(last.elapsed()).filter(|left| !left.is_zero()) {
+                return Err(left);
+            }
+        }
+        *count += 1;
+        *last = Instant::now();
+        Ok(())
     }
+}
+
+fn key(login: &str, address: &str) -> [u8; 32] {
+    Sha256::new().chain_update(login).chain_update([0]).chain_update(address).finalize().into()
 }
 
 fn hash_token(token: &str) -> Vec<u8> {

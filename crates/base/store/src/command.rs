@@ -7,9 +7,11 @@
 //! set back, and the set is then run one by one. A command may therefore run twice: it must do
 //! nothing but read its arguments and use its [`Tx`].
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use model::{AreaPath, Context, Id, Micros};
 use serde::Serialize;
@@ -217,7 +219,18 @@ enum Ran {
 trait Job: Send {
     fn run<'t>(&'t mut self, connection: &'t mut Connection, now: Micros) -> BoxFuture<'t, Ran>;
     /// Answers the caller: with what it ran to, or with the error that befell the set.
-    fn answer(self: Box<Self>, set: Result<(), StoreError>);
+    fn answer(self: Box<Self>, end: SetEnd);
+}
+
+/// How the transaction of a set ended.
+#[derive(Clone)]
+enum SetEnd {
+    Committed,
+    /// Rolled back because this command failed.
+    TakenBack,
+    /// Not committed, for a reason that is none of its commands': nobody is told what came of
+    /// what they read in it.
+    Failed(StoreError),
 }
 
 struct Pending<A, T, E, F> {
@@ -301,10 +314,18 @@ where
                 wrote: false,
                 broken: false,
             };
-            let outcome = tokio::time::timeout(BOUND, (self.command)(&mut tx, &self.args)).await;
+            // A panic in one command is that command's fault and must not end all writing.
+            let running = AssertUnwindSafe((self.command)(&mut tx, &self.args)).catch_unwind();
+            let outcome = tokio::time::timeout(BOUND, running).await;
             let Tx { connection, events, subject, detail, quiet, wrote, broken, .. } = tx;
             let outcome = match outcome {
-                Ok(outcome) => outcome,
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => {
+                    tracing::error!(action = self.action, "a command panicked and was taken back");
+                    let defect = StoreError::Statement(format!("the command {} panicked", self.action));
+                    self.outcome = Some(Err(defect.into()));
+                    return Ran::Spoilt;
+                }
                 Err(_) => {
                     self.outcome = Some(Err(StoreError::TooSlow(BOUND.as_secs()).into()));
                     return Ran::Spoilt;
@@ -346,13 +367,16 @@ where
         })
     }
 
-    fn answer(self: Box<Self>, set: Result<(), StoreError>) {
+    fn answer(self: Box<Self>, end: SetEnd) {
         let Self { outcome, answer, .. } = *self;
-        let result = match (outcome, set) {
+        let result = match (outcome, end) {
+            (_, SetEnd::Failed(e)) => Err(e.into()),
             (Some(Err(e)), _) => Err(e),
-            (_, Err(e)) => Err(e.into()),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(StoreError::Stopping.into()),
+            (Some(Ok(value)), SetEnd::Committed) => Ok(value),
+            (Some(Ok(_)), SetEnd::TakenBack) => {
+                Err(StoreError::Statement("the command was taken back".into()).into())
+            }
+            (None, _) => Err(StoreError::Stopping.into()),
         };
         if let Some(answer) = answer {
             // A caller that went away has its answer in the database.
@@ -387,7 +411,9 @@ impl Writer {
         let (done, finished) = watch::channel(false);
         tokio::spawn(async move {
             let told = Told { head, unplaced };
-            write(connection, backend, jobs, told, stop).await;
+            write(connection, backend, jobs, told, stop.clone()).await;
+            // A store that no longer writes is no store: whoever waits for it must know.
+            stop.cancel();
             // Nobody may be waiting.
             let _ = done.send(true);
         });
@@ -480,48 +506,37 @@ async fn commit_set(
     told: &Told,
 ) -> bool {
     match transaction(connection, &mut set, backend, told).await {
-        Ok(Whole::Committed) => {
-            for job in set {
-                job.answer(Ok(()));
-            }
-            false
-        }
-        Ok(Whole::Spoilt) if set.len() == 1 => {
-            for job in set {
-                job.answer(Err(StoreError::Statement("the command was taken back".into())));
-            }
-            false
-        }
+        Ok(Whole::Committed) => answer_all(set, &SetEnd::Committed),
+        Ok(Whole::Spoilt) if set.len() == 1 => answer_all(set, &SetEnd::TakenBack),
         Ok(Whole::Spoilt) => {
             metrics::counter!("zhongshu_command_sets_split_total").increment(1);
             let mut lost = None;
             for job in set {
                 let mut one = vec![job];
-                let result = match &lost {
-                    Some(e) => Err(StoreError::clone(e)),
-                    None => transaction(connection, &mut one, backend, told).await,
+                let end = match &lost {
+                    Some(e) => SetEnd::Failed(StoreError::clone(e)),
+                    None => match transaction(connection, &mut one, backend, told).await {
+                        Ok(Whole::Committed) => SetEnd::Committed,
+                        Ok(Whole::Spoilt) => SetEnd::TakenBack,
+                        Err(e) => SetEnd::Failed(lost.insert(e).clone()),
+                    },
                 };
-                let set = match result {
-                    Ok(Whole::Committed) => Ok(()),
-                    Ok(Whole::Spoilt) => Err(StoreError::Statement("the command was taken back".into())),
-                    Err(e) => {
-                        lost = Some(e.clone());
-                        Err(e)
-                    }
-                };
-                for job in one {
-                    job.answer(set.clone());
-                }
+                answer_all(one, &end);
             }
-            lost.is_some()
+            return lost.is_some();
         }
         Err(e) => {
             tracing::error!(error = %e, commands = set.len(), "commands could not be committed");
-            for job in set {
-                job.answer(Err(e.clone()));
-            }
-            true
+            answer_all(set, &SetEnd::Failed(e));
+            return true;
         }
+    }
+    false
+}
+
+fn answer_all(set: Vec<Box<dyn Job>>, end: &SetEnd) {
+    for job in set {
+        job.answer(end.clone());
     }
 }
 
@@ -538,7 +553,7 @@ async fn transaction(
     told: &Told,
 ) -> Result<Whole, StoreError> {
     let sqlite = matches!(backend, Backend::Sqlite { .. });
-    connection.raw(if sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" }).await?;
+    bounded(connection.raw(if sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" })).await?;
     let now = now();
     let mut leaves = Leaves::default();
     let mut spoilt = false;
@@ -569,21 +584,20 @@ async fn transaction(
             }
             Ok::<_, StoreError>(())
         };
-        if let Err(e) = end.await {
+        if let Err(e) = bounded(end).await {
             tracing::error!(error = %e, "the end of a set of commands failed");
             if e.is_transient() {
-                drop(connection.raw("ROLLBACK").await);
                 return Err(e);
             }
             spoilt = true;
         }
     }
     if spoilt {
-        connection.raw("ROLLBACK").await?;
+        bounded(connection.raw("ROLLBACK")).await?;
         return Ok(Whole::Spoilt);
     }
-    if let Err(e) = connection.raw("COMMIT").await {
-        drop(connection.raw("ROLLBACK").await);
+    if let Err(e) = bounded(connection.raw("COMMIT")).await {
+        // In doubt: the connection is made anew, and with it what was not committed is gone.
         return Err(match e {
             e if e.is_transient() => e,
             e => StoreError::Unavailable(e.to_string()),
@@ -596,6 +610,13 @@ async fn transaction(
         }
     }
     Ok(Whole::Committed)
+}
+
+/// A server that went silent must not hold the writer for ever.
+async fn bounded<T>(step: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(BOUND, step)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {} s", BOUND.as_secs()))))
 }
 
 async fn insert_all(

@@ -62,7 +62,7 @@ pub struct StoreConfig {
     pub backend: Backend,
     /// The time zone whose days number cases and alerts.
     pub time_zone: jiff::tz::TimeZone,
-    /// Take the database for this process alone (the hub itself does; tools beside it do not).
+    /// Take the database for this process alone, as the hub and the commands of set-up do.
     pub exclusive: bool,
 }
 
@@ -181,6 +181,9 @@ impl Store {
 
     /// Whether a reader answers within two seconds: what `/readyz` asks.
     pub async fn is_ready(&self) -> bool {
+        if self.inner.stop.is_cancelled() {
+            return false;
+        }
         let ask = self.read().opt::<(i64,)>("SELECT position FROM outbox_head", vec![]);
         matches!(tokio::time::timeout(Duration::from_secs(2), ask).await, Ok(Ok(Some(_))))
     }

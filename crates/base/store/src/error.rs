@@ -63,7 +63,9 @@ impl From<sqlx::Error> for StoreError {
                 // 08 connection, 53 resources, 57 operator intervention, 40 rollback.
                 let code = d.code().unwrap_or_default();
                 let primary = code.parse::<u32>().map(|c| c & 0xff);
+                // 08P01, protocol violation, is a parameter of the wrong kind: trying again helps nobody.
                 let transient = code.len() == 5
+                    && code != "08P01"
                     && ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class))
                     || code.len() != 5 && matches!(primary, Ok(5 | 8 | 10 | 13 | 14));
                 if transient { Self::Unavailable(e.to_string()) } else { Self::Statement(e.to_string()) }

@@ -253,7 +253,11 @@ impl Store {
     ) -> Result<Page<T>, StoreError> {
         let limit = page.limit.unwrap_or(50).clamp(1, LARGEST_PAGE);
         let (sql, args) = build(&select, page.after.as_deref(), limit + 1)?;
-        let mut items: Vec<T> = self.read().built(sql, args).await?;
+        let mut items: Vec<T> = self.read().built(sql, args).await.map_err(|e| match e {
+            // PostgreSQL compares no number with a text: the cursor holds another list's values.
+            StoreError::Statement(_) if page.after.is_some() => StoreError::BadCursor,
+            e => e,
+        })?;
         let next = if items.len() as i64 > limit {
             items.truncate(limit as usize);
             items.last().map(|row| encode(row.key()))

@@ -211,7 +211,8 @@ impl Store {
                     }
                     Err(StoreError::Stopping) => break,
                     Err(e) => {
-                        if !e.is_transient() {
+                        // Too slow together may be fast enough one by one.
+                        if !e.is_transient() || matches!(e, StoreError::TooSlow(_)) {
                             failures += 1;
                         }
                         metrics::counter!("zhongshu_event_failures_total", "subscriber" => subscriber)

@@ -96,15 +96,18 @@ fn is_path(path: &str) -> bool {
 impl Binding {
     /// The key by which alerts share a case: the value the path names; the thing's own code when
     /// there is none, so that a thing without the property has its own case. The prefix keeps a
-    /// main from being taken for a thing of the same name.
-    pub(crate) fn correlation(&self, facts: &Value) -> String {
+    /// main from being taken for a thing of the same name, and `estate` keeps two estates that
+    /// both have a "main-1" apart: neither's people may see into the other.
+    pub(crate) fn correlation(&self, facts: &Value, estate: &str) -> String {
         let thing = facts.get("thing").and_then(Value::as_str).unwrap_or_default();
         let property = self.correlate.as_deref().and_then(|p| p.strip_prefix("thing.properties."));
         let value = property.and_then(|name| facts.get("properties")?.get(name));
         match (property, value) {
-            (Some(name), Some(Value::String(v))) if !v.is_empty() => format!("{}:{name}={v}", self.rule),
+            (Some(name), Some(Value::String(v))) if !v.is_empty() => {
+                format!("{}@{estate}:{name}={v}", self.rule)
+            }
             (Some(name), Some(v @ (Value::Number(_) | Value::Bool(_)))) => {
-                format!("{}:{name}={v}", self.rule)
+                format!("{}@{estate}:{name}={v}", self.rule)
             }
             _ => format!("{}:thing={thing}", self.rule),
         }
@@ -122,13 +125,13 @@ mod tests {
         )
         .unwrap();
         for (facts, expected) in [
-            (serde_json::json!({"thing":"h1","properties":{"main":"m3"}}), "r:main=m3"),
-            (serde_json::json!({"thing":"h1","properties":{"main":7}}), "r:main=7"),
+            (serde_json::json!({"thing":"h1","properties":{"main":"m3"}}), "r@50/jz/:main=m3"),
+            (serde_json::json!({"thing":"h1","properties":{"main":7}}), "r@50/jz/:main=7"),
             (serde_json::json!({"thing":"h1","properties":{"main":""}}), "r:thing=h1"),
             (serde_json::json!({"thing":"h1","properties":{}}), "r:thing=h1"),
             (serde_json::json!({"thing":"h1"}), "r:thing=h1"),
         ] {
-            assert_eq!(binding.correlation(&facts), expected, "{facts}");
+            assert_eq!(binding.correlation(&facts, "50/jz/"), expected, "{facts}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{AreaPath, Event, Id, Micros, Severity, Text};
+use model::{AreaLevel, AreaPath, Event, Id, Micros, Severity, Text};
 use platform::message::fill;
 use platform::notice;
 use process::{Instance, Outcome};
@@ -261,7 +261,9 @@ pub(crate) async fn open_or_join(
     facts: &Value,
     state: &str,
 ) -> Result<(), StoreError> {
-    let correlation = binding.correlation(facts);
+    let at = area(str_of(facts, "area"))?;
+    let estate = run.room.platform.areas().at_level(&at, AreaLevel::Estate).map_or(at, |a| a.path);
+    let correlation = binding.correlation(facts, estate.as_str());
     let open: Option<CaseRow> = run.tx.opt(OPEN_ONE, args![&binding.start, &correlation]).await?;
     match open {
         Some(row) => Case::of(run, row)?.join(run, facts, state).await,

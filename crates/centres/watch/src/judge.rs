@@ -19,6 +19,8 @@ use crate::{Watch, WatchError};
 
 /// How many segments are judged for one command at most.
 const TOGETHER: usize = 64;
+/// How many effects one command writes at most.
+const MOVES: usize = 500;
 /// How often silence is looked for.
 const TICK: Duration = Duration::from_secs(1);
 /// How long the watermark may lag.
@@ -46,6 +48,15 @@ impl Judge {
         let row: Option<(i64, String)> = watch.store.read().opt(alert::JUDGED_TO, args![]).await?;
         let (judged, version) =
             row.map_or((0, String::new()), |(segment, version)| (segment.unsigned_abs(), version));
+        let last = watch.lake.last_seq().await;
+        if judged > last {
+            tracing::warn!(
+                judged,
+                last,
+                "the observations are older than the state (restored alone?): judging goes on from their end"
+            );
+        }
+        let judged = judged.min(last);
         if judged > 0 && version != engine.version() {
             tracing::info!(
                 from = version,
@@ -123,8 +134,9 @@ impl Judge {
                     }
                 }
             }
-            let verdict = self.verdict(watch, &effects);
-            command(watch, &Arc::new(verdict)).await?;
+            for verdict in self.verdicts(watch, &effects) {
+                command(watch, &verdict).await?;
+            }
             self.settle(watch, &effects);
             effects.clear();
         }
@@ -184,10 +196,18 @@ impl Judge {
 
     /// Writes until it is written; `false` when the store stops for good.
     async fn write(&mut self, watch: &Watch, effects: &[Effect]) -> bool {
-        let verdict = Arc::new(self.verdict(watch, effects));
+        for verdict in self.verdicts(watch, effects) {
+            if !self.write_one(watch, &verdict).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn write_one(&self, watch: &Watch, verdict: &Arc<Verdict>) -> bool {
         let mut pause = Duration::from_millis(50);
         loop {
-            match command(watch, &verdict).await {
+            match command(watch, verdict).await {
                 Ok(()) => return true,
                 Err(StoreError::Stopping) => {
                     tracing::warn!(
@@ -197,7 +217,7 @@ impl Judge {
                     return false;
                 }
                 Err(e) => {
-                    tracing::error!(error = %e, effects = effects.len(), "alerts cannot be written; judging waits and tries again");
+                    tracing::error!(error = %e, effects = verdict.moves.len(), "alerts cannot be written; judging waits and tries again");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(5));
                 }
@@ -205,12 +225,25 @@ impl Judge {
         }
     }
 
-    fn verdict(&self, watch: &Watch, effects: &[Effect]) -> Verdict {
-        let moves = effects
-            .iter()
-            .map(|effect| Move { opening: watch.opening(effect).map(Box::new), effect: effect.clone() });
+    /// The effects as commands of a bounded size (a district that falls silent at once is
+    /// thousands of alerts, and a command has half a minute); the watermark goes with the last.
+    fn verdicts(&self, watch: &Watch, effects: &[Effect]) -> Vec<Arc<Verdict>> {
         let judged = (self.judged > self.recorded).then(|| (self.judged, self.engine.version().to_owned()));
-        Verdict { moves: moves.collect(), judged }
+        let mut verdicts: Vec<Verdict> = effects
+            .chunks(MOVES)
+            .map(|effects| {
+                let moves = effects.iter().map(|effect| Move {
+                    opening: watch.opening(effect).map(Box::new),
+                    effect: effect.clone(),
+                });
+                Verdict { moves: moves.collect(), judged: None }
+            })
+            .collect();
+        match verdicts.last_mut() {
+            Some(last) => last.judged = judged,
+            None => verdicts.push(Verdict { moves: Vec::new(), judged }),
+        }
+        verdicts.into_iter().map(Arc::new).collect()
     }
 
     /// After the commit: memory says what the tables say.

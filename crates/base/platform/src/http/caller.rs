@@ -66,6 +66,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 /// CSRF token, and gives the request its id.
 pub async fn identify(State(platform): State<Arc<Platform>>, mut request: Request, next: Next) -> Response {
     let request_id = new_id();
+    // U+0000 in a path or query: PostgreSQL's texts cannot hold it.
+    if request.uri().path_and_query().is_some_and(|p| p.as_str().contains("%00")) {
+        return Problem::bad_request("the address holds the character U+0000").into_response();
+    }
     let identity = match find(&platform, request.headers(), request_id).await {
         Ok(identity) => identity,
         Err(problem) => return problem.into_response(),

@@ -8,6 +8,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use model::{AreaPath, Id};
+use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::UtoipaMethodRouterExt as _;
 use utoipa_axum::routes;
 
@@ -40,8 +41,12 @@ async fn send(
     })?;
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let name = percent_decoded(text("x-file-name"));
-    let taken =
-        platform.files().take(platform.store(), &caller.context, &name, text("content-type"), body).await;
+    let mut context = caller.context;
+    // The same key with other bytes is another file: a photo must never be taken for another.
+    if let Some(key) = &mut context.idempotency_key {
+        key.push_str(&format!(":{}", hex::encode(Sha256::digest(&body))));
+    }
+    let taken = platform.files().take(platform.store(), &context, &name, text("content-type"), body).await;
     taken.map(Created).map_err(|e| match e {
         FileError::Kind(_) => Problem::unsupported(e.to_string()),
         FileError::Size(n) if n > LARGEST => Problem::too_large(e.to_string()),
@@ -80,7 +85,7 @@ fn percent_decoded(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&bytes).replace('\0', "")
 }
 
 /// The bytes of a photo.

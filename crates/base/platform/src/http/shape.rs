@@ -18,8 +18,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match axum::Json::<T>::from_request(request, state).await {
-            Ok(axum::Json(value)) => Ok(Self(value)),
+        match axum::Json::<serde_json::Value>::from_request(request, state).await {
+            Ok(axum::Json(value)) if holds_nul(&value) => {
+                Err(Problem::bad_request("a text holds the character U+0000, which nothing here may hold"))
+            }
+            Ok(axum::Json(value)) => {
+                serde_json::from_value(value).map(Self).map_err(|e| Problem::bad_request(e.to_string()))
+            }
             Err(JsonRejection::MissingJsonContentType(_)) => {
                 Err(Problem::unsupported("send the body as Content-Type: application/json"))
             }
@@ -28,6 +33,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             }
             Err(e) => Err(Problem::bad_request(e.body_text())),
         }
+    }
+}
+
+/// PostgreSQL's texts cannot hold U+0000, and no person types it.
+fn holds_nul(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.contains('\0'),
+        serde_json::Value::Array(all) => all.iter().any(holds_nul),
+        serde_json::Value::Object(all) => all.iter().any(|(k, v)| k.contains('\0') || holds_nul(v)),
+        _ => false,
     }
 }
 

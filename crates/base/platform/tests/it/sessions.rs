@@ -128,7 +128,15 @@ async fn guessing_is_slowed_down() {
         let (status, problem) = read(response).await;
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
         assert!(problem["seconds"].as_u64().unwrap() >= 1);
+        // Another login from the same address (an office, a proxy) is not held up by it.
         assert_eq!(send(&router, log_in("somebody-else", "wrong")).await.status(), StatusCode::UNAUTHORIZED);
+        // Many at once are no way round, and a login longer than any costs nothing.
+        let many = (0..30).map(|_| send(&router, log_in("crowd", "wrong")));
+        let tried = futures::future::join_all(many).await;
+        assert_eq!(tried.iter().filter(|r| r.status() == StatusCode::UNAUTHORIZED).count(), 5);
+        assert_eq!(send(&router, log_in(&"x".repeat(1 << 16), "w")).await.status(), StatusCode::UNAUTHORIZED);
+        // U+0000 is no text of ours.
+        assert_eq!(send(&router, log_in("a\0b", "w")).await.status(), StatusCode::BAD_REQUEST);
     })
     .await;
 }

@@ -101,3 +101,22 @@ async fn what_was_acknowledged_is_there_after_a_reopening() {
         store.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_command_that_panics_takes_back_only_itself() {
+    on_each(|store| async move {
+        let panicking = store
+            .command::<_, (), StoreError, _>(&context(), "test:panic", (), |tx, ()| {
+                Box::pin(async move {
+                    tx.execute("INSERT INTO counters (name, value) VALUES ('panicked', 1)", args![]).await?;
+                    panic!("as asked")
+                })
+            })
+            .await;
+        assert!(matches!(panicking, Err(StoreError::Statement(_))), "{panicking:?}");
+        assert_eq!(bump(&store, "after", false).await.unwrap(), 1);
+        assert_eq!(count(&store, "SELECT COUNT(*) FROM counters WHERE name = 'panicked'").await, 0);
+        assert!(store.is_ready().await);
+    })
+    .await;
+}
