@@ -97,7 +97,7 @@ impl Config {
             .set_default("secure_cookies", false)?
             .set_default("log", "info")?
             .set_default("log_format", "text")?
-            .set_default("mqtt_connections", 20_000)?;
+            .set_default("mqtt_connections", 10_000)?;
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }

@@ -13,8 +13,8 @@ use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::command::Writer;
 use crate::sql::{Connection, Read, Readers};
+use crate::writer::Writer;
 use crate::{StoreError, migrate};
 
 /// Which database.

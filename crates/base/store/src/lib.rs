@@ -9,7 +9,8 @@
 //! | --- | --- |
 //! | [`database`] | opening either database, its settings, one hub a database |
 //! | [`sql`] | values, rows and statements that are the same text on both |
-//! | [`command`] | the writer: group commit, transactions, numbers, audit, idempotency |
+//! | [`command`] | the transaction a command runs in: numbers, audit, idempotency |
+//! | [`writer`] | group commit: the task that runs commands together |
 //! | [`outbox`] | events, their order, cursors and subscribers |
 //! | [`filter`] | the typed filter tree of lists, scope included, and cursor paging |
 //! | `testing` | temporary databases for tests (feature `testing`) |
@@ -24,6 +25,7 @@ pub mod outbox;
 pub mod sql;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod writer;
 
 mod clock;
 mod error;

@@ -9,6 +9,7 @@ mod api;
 mod caller;
 mod problem;
 mod shape;
+mod table;
 
 mod areas;
 mod files;
@@ -24,6 +25,7 @@ pub use caller::{COOKIE, CSRF_HEADER, Caller, identify};
 pub use problem::{FieldError, HttpResult, Problem};
 pub use session::{DutyView, GrantView, PersonView, SessionView};
 pub use shape::{Created, Json, Query};
+pub use table::{Cell, Table};
 
 use crate::Platform;
 
