@@ -51,9 +51,17 @@ pub enum LogFormat {
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A source does not read or a key is wrong.
+    /// A source does not read, or a value is of the wrong kind.
     #[error("read the configuration: {0}")]
-    Read(#[from] config::ConfigError),
+    Read(String),
+    /// A key is not one of ours.
+    #[error("read the configuration: {place}: no key {key:?}; known are {}", KEYS.join(", "))]
+    Key {
+        /// The file and line, or the variable.
+        place: String,
+        /// What stands there.
+        key: String,
+    },
     /// A value cannot be.
     #[error("use the configuration: {key} = {value:?}: {reason}")]
     Value {
@@ -64,6 +72,50 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl From<config::ConfigError> for ConfigError {
+    fn from(e: config::ConfigError) -> Self {
+        Self::Read(e.to_string())
+    }
+}
+
+/// Every key, as the fields of [`Config`].
+const KEYS: [&str; 10] = [
+    "data_folder",
+    "database",
+    "http",
+    "mqtt",
+    "time_zone",
+    "process_speed",
+    "secure_cookies",
+    "log",
+    "log_format",
+    "mqtt_connections",
+];
+
+/// A key that is not one of ours is more often misspelt than meant for somebody else.
+fn check_keys(file: Option<&Path>, variables: &[(String, String)]) -> Result<(), ConfigError> {
+    for (name, _) in variables {
+        let key = name.trim_start_matches("ZHONGSHU_").to_lowercase();
+        if !KEYS.contains(&key.as_str()) {
+            return Err(ConfigError::Key { place: format!("variable {name}"), key });
+        }
+    }
+    let Some(file) = file else { return Ok(()) };
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| ConfigError::Read(format!("the file {} does not read: {e}", file.display())))?;
+    let table: toml::Table =
+        text.parse().map_err(|e: toml::de::Error| ConfigError::Read(format!("{}: {e}", file.display())))?;
+    match table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => {
+            let line =
+                text.lines().position(|l| l.trim_start().trim_start_matches('[').starts_with(key.as_str()));
+            let line = line.map(|l| format!(":{}", l + 1)).unwrap_or_default();
+            Err(ConfigError::Key { place: format!("{}{line}", file.display()), key: key.clone() })
+        }
+    }
 }
 
 impl Config {
@@ -84,10 +136,11 @@ impl Config {
         variables: Vec<(String, String)>,
         flags: &[(&str, Option<String>)],
     ) -> Result<Self, ConfigError> {
-        let variables = variables
+        let variables: Vec<(String, String)> = variables
             .into_iter()
             .filter(|(name, _)| name.starts_with("ZHONGSHU_") && !NOT_OURS.contains(&name.as_str()))
             .collect();
+        check_keys(file, &variables)?;
         let mut builder = config::Config::builder()
             .set_default("data_folder", "./zhongshu-data")?
             .set_default("http", "127.0.0.1:8080")?
@@ -101,7 +154,9 @@ impl Config {
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
-        builder = builder.add_source(config::Environment::with_prefix("ZHONGSHU").source(Some(variables)));
+        builder = builder.add_source(
+            config::Environment::with_prefix("ZHONGSHU").source(Some(variables.into_iter().collect())),
+        );
         for (key, value) in flags {
             builder = builder.set_override_option(*key, value.clone())?;
         }
@@ -167,12 +222,13 @@ mod tests {
         assert!((config.process_speed - 60.0).abs() < f64::EPSILON);
 
         for (toml, vars, expected) in [
-            ("htpp = 1", vec![], "htpp"),
+            ("http = \"127.0.0.1:1\"\nhtpp = 1", vec![], "zhongshu.toml:2: no key \"htpp\""),
+            ("http = ", vec![], "zhongshu.toml"),
             ("http = \"nonsense\"", vec![], "http"),
             ("time_zone = \"Mars/Olympus\"", vec![], "time_zone"),
             ("process_speed = -1", vec![], "process_speed"),
             ("log_format = \"xml\"", vec![], "log_format"),
-            ("", vec![("ZHONGSHU_HTPP".to_owned(), "1".to_owned())], "htpp"),
+            ("", vec![("ZHONGSHU_HTPP".to_owned(), "1".to_owned())], "variable ZHONGSHU_HTPP"),
         ] {
             std::fs::write(&file, toml).unwrap();
             let error = Config::from_sources(Some(&file), vars, &[]).unwrap_err().to_string();

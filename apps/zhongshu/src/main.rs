@@ -11,7 +11,7 @@ use zhongshu::{Config, Hub, telemetry};
 
 /// Zhongshu (中枢): the operations hub of a city.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about = "中枢 Zhongshu, the operations hub of a city", max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
