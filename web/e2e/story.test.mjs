@@ -14,7 +14,7 @@ const out = fileURLToPath(new URL('out/', import.meta.url))
 for (const database of databases()) {
   describe(`on ${database.name}`, () => {
     /** What one test leaves to the next: the tests of a story stand in their order. */
-    const world = { written: ['压力表 0.09 兆帕', '更换 2 米立管', '现场复测 0.41 兆帕', '立管老化爆裂', '11 栋地下室阀门处漏水'] }
+    const world = { written: ['我去开会，请你结案', '压力表 0.09 兆帕', '更换 2 米立管', '现场复测 0.41 兆帕', '立管老化爆裂', '11 栋地下室阀门处漏水'] }
     before(async () => {
       rmSync(`${out}${database.name}`, { recursive: true, force: true })
       world.browser = await launch()

@@ -291,11 +291,11 @@ async fn hand_over(run: &mut Run<'_, '_>, h: &HandingOver) -> Result<TaskRow, Ta
     run.tx.execute(ASSIGN, args![row.id, to.person, &to.name]).await?;
     let by = h.caller.context.actor.name().to_owned();
     let note = h.note.as_deref().map(str::trim).filter(|n| !n.is_empty());
-    let text = Text::new(
-        format!("{by}移交给{}{}", to.name, note.map(|n| format!("：{n}")).unwrap_or_default()),
-        format!("{by} handed it over to {}{}", to.name, note.map(|n| format!(": {n}")).unwrap_or_default()),
-    );
+    let text = Text::new(format!("{by}移交给{}", to.name), format!("{by} handed it over to {}", to.name));
+    // What a person wrote stands apart from the hub's own words, as it does for forms.
+    let written = note.map(|note| json!({ "note": note }));
     let mut entry = Entry::new("task.handed-over", text).at(&row.element);
+    entry.given = written.as_ref();
     entry.told = Some(vec![Told::from(&to)]);
     run.log(row.case_id, entry);
     let facts = json!({ "id": row.id, "case": row.number, "element": row.element, "assignee": to.person });

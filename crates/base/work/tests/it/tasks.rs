@@ -174,7 +174,7 @@ async fn a_task_is_handed_over_within_its_post_and_to_nobody_else() {
             .unwrap()
             .clone();
         assert_eq!((&entry["told"][0]["name"], &entry["by"]), (&json!("second"), &json!("property")));
-        assert!(entry["text"]["zh"].as_str().unwrap().contains("我在现场"));
+        assert!(entry["values"]["note"].as_str().unwrap().contains("我在现场"));
         world.stop().await;
     })
     .await;
