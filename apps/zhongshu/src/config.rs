@@ -234,6 +234,9 @@ mod tests {
             let error = Config::from_sources(Some(&file), vars, &[]).unwrap_err().to_string();
             assert!(error.contains(expected), "{toml}: {error}");
         }
+        // The list of keys is the list of fields.
+        let fields = toml::from_str::<Config>("strange = 1").unwrap_err().to_string();
+        assert!(fields.contains(&KEYS.map(|k| format!("`{k}`")).join(", ")), "{fields}");
         assert!(Config::from_sources(Some(Path::new("/nowhere.toml")), vec![], &[]).is_err());
     }
 }

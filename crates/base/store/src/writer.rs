@@ -81,13 +81,16 @@ impl Writer {
 }
 
 async fn write(
-    mut connection: Connection,
+    connection: Connection,
     backend: Backend,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     told: Told,
     stop: CancellationToken,
 ) {
     let mut forgot_at = Micros(0);
+    // None after a transaction whose end is in doubt: going on on its connection could commit what
+    // its callers were told is not there.
+    let mut connection = Some(connection);
     loop {
         let first = tokio::select! {
             biased;
@@ -105,33 +108,41 @@ async fn write(
         {
             set.push(job);
         }
+        let mut live = match connection.take() {
+            Some(live) => live,
+            None => match reconnect(&backend).await {
+                Ok(fresh) => fresh,
+                Err(e) => {
+                    tracing::warn!(error = %e, "the writer has no database; trying again with the next command");
+                    answer_all(set, &SetEnd::Failed(StoreError::Unavailable(e.to_string())));
+                    continue;
+                }
+            },
+        };
         let started = Instant::now();
         metrics::histogram!("zhongshu_command_set_size").record(set.len() as f64);
         let commands = set.len() as u64;
-        let lost = commit_set(&mut connection, set, &backend, &told).await;
+        let lost = commit_set(&mut live, set, &backend, &told).await;
         metrics::histogram!("zhongshu_command_seconds").record(started.elapsed().as_secs_f64());
         metrics::counter!("zhongshu_commands_total").increment(commands);
         if lost {
-            match reconnect(&backend).await {
-                Ok(fresh) => connection = fresh,
-                Err(e) => {
-                    tracing::warn!(error = %e, "the writer has no database; trying again with the next command")
-                }
-            }
+            continue;
         }
         let now = now();
         if now.since(forgot_at) > Micros::HOUR {
             forgot_at = now;
             if let Err(e) =
-                connection.execute(FORGET_OUTCOMES.into_sql_str(), args![now.plus(-KEEP_OUTCOMES)]).await
+                live.execute(FORGET_OUTCOMES.into_sql_str(), args![now.plus(-KEEP_OUTCOMES)]).await
             {
                 tracing::warn!(error = %e, "old idempotency keys stay another hour");
             }
         }
+        connection = Some(live);
     }
     match connection {
-        Connection::Sqlite(c) => drop(c.close().await),
-        Connection::Postgres(c) => drop(c.close().await),
+        Some(Connection::Sqlite(c)) => drop(c.close().await),
+        Some(Connection::Postgres(c)) => drop(c.close().await),
+        None => {}
     }
 }
 

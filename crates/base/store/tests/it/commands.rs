@@ -1,7 +1,8 @@
 //! Commands: whole or not at all, together, once.
 
+use sqlx::{Connection as _, PgConnection};
 use store::testing::{TestDatabase, on_each};
-use store::{Store, StoreError, args};
+use store::{Backend, Store, StoreError, args};
 
 use crate::{area, context, person};
 
@@ -119,4 +120,30 @@ async fn a_command_that_panics_takes_back_only_itself() {
         assert!(store.is_ready().await);
     })
     .await;
+}
+
+/// The server ends the writer's connection in the middle of a command: its caller is told, nothing
+/// of it is there, and the next command goes over a new connection.
+#[tokio::test]
+async fn a_lost_connection_takes_its_transaction_with_it() {
+    let Some(database) = TestDatabase::postgres().await else { return };
+    let Backend::Postgres { url } = database.backend.clone() else { return };
+    let store = database.open().await.unwrap();
+    let lost = store
+        .command::<_, (), StoreError, _>(&context(), "test:lose", url, |tx, url| {
+            Box::pin(async move {
+                tx.execute("INSERT INTO counters (name, value) VALUES ('lost', 1)", args![]).await?;
+                let pid: Option<(i64,)> = tx.opt("SELECT pg_backend_pid()::bigint", args![]).await?;
+                let mut other = PgConnection::connect(url).await?;
+                let end = sqlx::query("SELECT pg_terminate_backend($1::int)").bind(pid.unwrap().0);
+                end.execute(&mut other).await?;
+                tx.execute("INSERT INTO counters (name, value) VALUES ('lost too', 1)", args![]).await?;
+                Ok(())
+            })
+        })
+        .await;
+    assert!(lost.as_ref().is_err_and(StoreError::is_transient), "{lost:?}");
+    assert_eq!(bump(&store, "after", false).await.unwrap(), 1);
+    assert_eq!(count(&store, "SELECT COUNT(*) FROM counters WHERE name LIKE 'lost%'").await, 0);
+    store.stop().await;
 }

@@ -63,7 +63,12 @@ async fn pages_neither_repeat_nor_skip_and_stay_in_scope() {
         // A cursor of another list is refused, not a fault.
         let strange = PageRequest { limit: None, after: Some("WyJ4IiwieSJd".into()) }; // ["x","y"]
         let refused = store.list::<Row>(select(&["50/"]), &strange).await.map(|p| p.items.len());
-        assert!(matches!(refused, Err(StoreError::BadCursor) | Ok(_)), "{:?}", refused.err());
+        // SQLite compares anything with anything; PostgreSQL does not.
+        let good = match store.backend().name() {
+            "sqlite" => refused.is_ok(),
+            _ => matches!(refused, Err(StoreError::BadCursor)),
+        };
+        assert!(good, "{refused:?}");
         // Wildcards in what people type are letters.
         let mut wild = select(&["50/"]);
         wild.filter = wild.filter.and(Filter::Contains(vec!["feature"], "9_%".into()));
