@@ -1,5 +1,6 @@
 //! The compiled rules of every datastream, and what samples do to their alerts.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -170,8 +171,14 @@ impl Engine {
     ///
     /// Not judged: what comes from the future or lies out of the datastream's range, and what is
     /// not newer than the last judged of its datastream. Any still ends a silence: the device spoke.
-    pub fn judge_into(&mut self, samples: &[Sample], received_at: Micros, effects: &mut Vec<Effect>) {
+    pub fn judge_into<S: Borrow<Sample>>(
+        &mut self,
+        samples: impl IntoIterator<Item = S>,
+        received_at: Micros,
+        effects: &mut Vec<Effect>,
+    ) {
         for sample in samples {
+            let sample = sample.borrow();
             let Some(slot) = usize::try_from(sample.datastream.0).ok().and_then(|at| self.slots.get_mut(at))
             else {
                 continue;
@@ -209,7 +216,11 @@ impl Engine {
     }
 
     /// [`Engine::judge_into`] a new list.
-    pub fn judge(&mut self, samples: &[Sample], received_at: Micros) -> Vec<Effect> {
+    pub fn judge<S: Borrow<Sample>>(
+        &mut self,
+        samples: impl IntoIterator<Item = S>,
+        received_at: Micros,
+    ) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.judge_into(samples, received_at, &mut effects);
         effects
@@ -249,8 +260,9 @@ impl Engine {
 
     /// Counts samples that were judged before a restart: runs, last judged time, last heard.
     /// Alerts do not move: which are open says [`Engine::seed_open`], called before or after.
-    pub fn replay(&mut self, samples: &[Sample], received_at: Micros) {
+    pub fn replay<S: Borrow<Sample>>(&mut self, samples: impl IntoIterator<Item = S>, received_at: Micros) {
         for sample in samples {
+            let sample = sample.borrow();
             self.seed_heard(sample.datastream, received_at);
             let Some(slot) = usize::try_from(sample.datastream.0).ok().and_then(|at| self.slots.get_mut(at))
             else {
