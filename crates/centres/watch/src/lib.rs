@@ -15,8 +15,10 @@
 //! | `alert` | alerts as rows, and what cases do to them |
 //! | [`standing`] | how things stand |
 //! | [`live`] | what changed since a page looked last |
+//! | [`broker`] | what MQTT sessions must not forget |
 //! | [`http`] | the routes |
 
+pub mod broker;
 pub mod declare;
 pub mod http;
 pub mod import;
@@ -55,8 +57,15 @@ const QUEUE: usize = 256;
 /// Every statement of this centre, for the test that describes them on both databases.
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    [registry::STATEMENTS, import::STATEMENTS, ingest::STATEMENTS, alert::STATEMENTS, http::STATEMENTS]
-        .concat()
+    [
+        registry::STATEMENTS,
+        broker::STATEMENTS,
+        import::STATEMENTS,
+        ingest::STATEMENTS,
+        alert::STATEMENTS,
+        http::STATEMENTS,
+    ]
+    .concat()
 }
 
 /// Why the centre does not start.
