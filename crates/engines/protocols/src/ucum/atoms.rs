@@ -156,7 +156,7 @@ pub(super) const ATOMS: &[Atom] = &[
     atom("[sin_i]", false, 6.4516, -4, AREA),
     atom("[sft_i]", false, 929.0304, -4, AREA),
     atom("[cft_i]", false, 28_316.846_592, -6, VOLUME),
-    atom("[gal_us]", false, 3785.411_784, -6, VOLUME),
+    atom("[gal_us]", false, 3_785.411_784, -6, VOLUME),
     atom("[oz_av]", false, 28.349_523_125, 0, MASS),
     atom("[lb_av]", false, 453.592_37, 0, MASS),
     atom("[lbf_av]", false, 453.592_37 * 9.80665, 0, FORCE),
