@@ -6,17 +6,20 @@
 //!
 //! | module | what is there |
 //! | --- | --- |
+//! | [`bulk`] | files of observations on their way into the lake |
 //! | [`declare`] | thing types and rules of the packs |
 //! | [`registry`] | things and their datastreams, in memory |
 //! | [`import`] | things and their secrets from files |
 //! | `devices` | who stands at the other end of a connection |
 //! | `ingest` | the doors' way in: what waits is committed together |
+//! | `series` | which datastream a line of another system means |
 //! | `judge` | committed segments in, alerts out; restarts |
 //! | `alert` | alerts as rows, and what cases do to them |
 //! | [`standing`] | how things stand |
 //! | [`live`] | what changed since a page looked last |
 //! | [`http`] | the routes |
 
+pub mod bulk;
 pub mod declare;
 pub mod http;
 pub mod import;
@@ -28,6 +31,7 @@ mod alert;
 mod devices;
 mod ingest;
 mod judge;
+mod series;
 
 use std::sync::Arc;
 
@@ -55,8 +59,15 @@ const QUEUE: usize = 256;
 /// Every statement of this centre, for the test that describes them on both databases.
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    [registry::STATEMENTS, import::STATEMENTS, ingest::STATEMENTS, alert::STATEMENTS, http::STATEMENTS]
-        .concat()
+    [
+        registry::STATEMENTS,
+        import::STATEMENTS,
+        ingest::STATEMENTS,
+        alert::STATEMENTS,
+        bulk::STATEMENTS,
+        http::STATEMENTS,
+    ]
+    .concat()
 }
 
 /// Why the centre does not start.

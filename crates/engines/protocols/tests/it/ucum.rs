@@ -63,7 +63,7 @@ fn units_turn_into_each_other_by_their_definitions() {
         (20.0, "m[H2O]", "MPa", 0.196_133),
         (760.0, "mm[Hg]", "kPa", 101.324_72),
         (1.0, "[psi]", "Pa", 6_894.757_293_168_361),
-        (1.0, "[in_i'Hg]", "Pa", 3_386.3788),
+        (1.0, "[in_i'Hg]", "Pa", 3_386.378_8),
         // Customary lengths and speeds.
         (1.0, "[mi_i]", "m", 1609.344),
         (1.0, "[ft_i]", "[in_i]", 12.0),
