@@ -154,13 +154,10 @@ fn sample(
         _ => Ok(None),
     };
     let value = cell(places.value)?;
-    let value: f64 =
-        value.parse().map_err(|_| format!("value {:?} is not a number", cut(value)))?;
+    let value: f64 = value.parse().map_err(|_| format!("value {:?} is not a number", cut(value)))?;
     let quality = match optional(places.quality)? {
         None | Some("") => 0,
-        Some(text) => {
-            text.parse().map_err(|_| format!("quality {:?} is not 0 to 255", cut(text)))?
-        }
+        Some(text) => text.parse().map_err(|_| format!("quality {:?} is not 0 to 255", cut(text)))?,
     };
     let time = time(cell(places.time)?, names.time_unit)?;
     rows.sample(cell(places.thing)?, cell(places.datastream)?, optional(places.unit)?, time, value, quality)

@@ -96,7 +96,8 @@ pub(super) fn read(
         }
         row += batch.num_rows() as u64;
         step.position = Position::Parquet { row };
-        step.bytes_read = u64::try_from(u128::from(size) * u128::from(row) / u128::from(total)).unwrap_or(size);
+        step.bytes_read =
+            u64::try_from(u128::from(size) * u128::from(row) / u128::from(total)).unwrap_or(size);
         if !give(step) {
             return Ok(());
         }
@@ -122,7 +123,9 @@ impl Cells {
                 let micros = of(time, &DataType::Timestamp(ArrowUnit::Microsecond, None), "time")?;
                 Times::Micros(of(micros, &DataType::Int64, "time")?)
             }
-            (kind, Some(unit)) if kind.is_integer() => Times::Epoch(of(time, &DataType::Int64, "time")?, unit),
+            (kind, Some(unit)) if kind.is_integer() => {
+                Times::Epoch(of(time, &DataType::Int64, "time")?, unit)
+            }
             (kind, None) if kind.is_integer() => {
                 return Err("times are integers; say what they count (time_unit)".into());
             }
@@ -163,9 +166,8 @@ impl Cells {
             }
         };
         let quality = match &self.quality {
-            Some(array) if !array.is_null(at) => {
-                u8::try_from(array.as_primitive::<Int16Type>().value(at)).map_err(|_| "quality is not 0 to 255")?
-            }
+            Some(array) if !array.is_null(at) => u8::try_from(array.as_primitive::<Int16Type>().value(at))
+                .map_err(|_| "quality is not 0 to 255")?,
             _ => 0,
         };
         let unit = match &self.unit {

@@ -186,23 +186,12 @@ pub(super) async fn add(
                 if waiting.is_some_and(|(waiting,)| waiting >= WAITING) {
                     return Ok(None);
                 }
-                let (owner, name, now) =
-                    (tx.context.actor.key(), tx.context.actor.name().to_owned(), tx.now);
+                let (owner, name, now) = (tx.context.actor.key(), tx.context.actor.name().to_owned(), tx.now);
                 tx.subject("import", id, new.areas.first());
                 tx.detail(serde_json::json!({ "name": new.name, "bytes": bytes, "format": format }));
                 tx.execute(TRIM, args![]).await?;
-                let row = args![
-                    id,
-                    id.to_string(),
-                    &owner,
-                    name,
-                    areas,
-                    &new.name,
-                    *format,
-                    columns,
-                    *bytes,
-                    now
-                ];
+                let row =
+                    args![id, id.to_string(), &owner, name, areas, &new.name, *format, columns, *bytes, now];
                 tx.execute(ADD, row).await?;
                 tx.opt(ONE, args![id, owner]).await
             })
@@ -242,8 +231,7 @@ pub(super) async fn finish(
                 tx.detail(serde_json::json!({ "samples": import.samples, "wrong": import.wrong }));
                 let (i, now) = (import.clone(), tx.now);
                 let read = if failed.is_none() { i.bytes } else { i.bytes_read };
-                let row =
-                    args![i.id, *state, read, i.samples, i.wrong, i.wrong_rows, failed.clone(), now];
+                let row = args![i.id, *state, read, i.samples, i.wrong, i.wrong_rows, failed.clone(), now];
                 Ok(tx.execute(FINISH, row).await? > 0)
             })
         })

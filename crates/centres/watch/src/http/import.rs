@@ -24,10 +24,7 @@ const LONGEST_NAME: usize = 200;
 #[must_use]
 pub fn import_routes(bulk: Arc<Bulk>) -> Api<()> {
     let access = Access::PermissionOrToken("observation:import", TokenRight::Write);
-    Api::new()
-        .add(access, routes!(list, send))
-        .add(access, routes!(one, cancel))
-        .with_state(bulk)
+    Api::new().add(access, routes!(list, send)).add(access, routes!(one, cancel)).with_state(bulk)
 }
 
 /// What is asked: which page.
@@ -238,11 +235,7 @@ async fn one(
 /// Cancel an import; what was stored stays.
 #[utoipa::path(delete, path = "/api/v1/imports/{id}", tag = "imports", params(("id" = uuid::Uuid, Path)),
     responses((status = 204), (status = 404, body = Problem), (status = 409, body = Problem)))]
-async fn cancel(
-    State(bulk): State<Arc<Bulk>>,
-    party: Party,
-    Path(id): Path<Id>,
-) -> HttpResult<StatusCode> {
+async fn cancel(State(bulk): State<Arc<Bulk>>, party: Party, Path(id): Path<Id>) -> HttpResult<StatusCode> {
     let context = context(&party);
     if bulk.find(&context.actor.key(), id).await?.is_none() {
         return Err(Problem::not_found("import"));

@@ -192,8 +192,7 @@ impl WriteDoor {
         precision: Precision,
     ) -> Result<(u64, Points<'a>), IngestError> {
         let received_at = store::now();
-        let mut points =
-            Points::new(&self.watch, &self.series, &caller.token, body, precision, received_at);
+        let mut points = Points::new(&self.watch, &self.series, &caller.token, body, precision, received_at);
         // A line of one value and its time is seldom shorter.
         let expected = (body.len() / 40).min(BATCH_CAP);
         let mut columns = Columns::with_capacity(expected);

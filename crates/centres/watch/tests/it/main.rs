@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod alerts;
+mod bulk;
 mod declare;
 mod http;
 mod import;
@@ -9,6 +10,7 @@ mod ingest;
 mod live;
 mod restart;
 mod schema;
+mod write;
 
 use std::collections::BTreeMap;
 use std::future::Future;
