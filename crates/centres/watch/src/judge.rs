@@ -76,10 +76,7 @@ impl Judge {
             }
         }
         // From the state put down on; without one from the beginning of the log.
-        let mut after = match take_up(watch, &mut engine, judged).await? {
-            Some(segment) => segment,
-            None => 0,
-        };
+        let mut after = take_up(watch, &mut engine, judged).await?.unwrap_or_default();
         let put_down = after;
         watch.lake.release(put_down);
         while after < judged {

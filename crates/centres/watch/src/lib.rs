@@ -17,8 +17,10 @@
 //! | `alert` | alerts as rows, and what cases do to them |
 //! | [`standing`] | how things stand |
 //! | [`live`] | what changed since a page looked last |
+//! | [`broker`] | what MQTT sessions must not forget |
 //! | [`http`] | the routes |
 
+pub mod broker;
 pub mod bulk;
 pub mod declare;
 pub mod http;
@@ -61,10 +63,11 @@ const QUEUE: usize = 256;
 pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
         registry::STATEMENTS,
+        alert::STATEMENTS,
+        broker::STATEMENTS,
+        bulk::STATEMENTS,
         import::STATEMENTS,
         ingest::STATEMENTS,
-        alert::STATEMENTS,
-        bulk::STATEMENTS,
         http::STATEMENTS,
     ]
     .concat()

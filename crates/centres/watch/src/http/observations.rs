@@ -91,7 +91,7 @@ async fn curve(
     let to = asked.to.unwrap_or_else(|| now.plus(model::observation::FUTURE_TOLERANCE_MICROS));
     let limit = asked.limit.unwrap_or(5000).clamp(1, 20_000);
     let points =
-        watch.lake.curve(key, from, to, limit).await.map_err(|e| Problem::unavailable(&e.to_string()))?;
+        watch.lake.curve(key, from, to, limit).await.map_err(|e| Problem::unavailable(e.to_string()))?;
     let points = points.into_iter().map(|p| (p.time, p.value, p.quality)).collect();
     Ok(Json(Curve {
         key,

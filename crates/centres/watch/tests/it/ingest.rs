@@ -1,5 +1,7 @@
 use bytes::Bytes;
-use model::observation::{BATCH_CAP, Columns, Devices as _, Ingest as _, IngestError, Peer, Unreadable, quality};
+use model::observation::{
+    BATCH_CAP, Columns, Devices as _, Ingest as _, IngestError, Peer, Unreadable, quality,
+};
 use model::{DatastreamKey, Micros};
 use platform::testing::system;
 use sha2::{Digest as _, Sha256};
@@ -39,7 +41,11 @@ async fn late_future_and_impossible_samples_are_kept_flagged_and_not_judged() {
             let before = hub.lake.last_seq().await;
             hub.watch.ingest(samples.into_iter().collect(), vec![]).await.unwrap();
             let page = hub.lake.segments_after(before, 10).await.unwrap();
-            page.into_iter().flatten().flat_map(|s| s.rows.iter().collect::<Vec<_>>()).map(|s| s.quality).collect::<Vec<_>>()
+            page.into_iter()
+                .flatten()
+                .flat_map(|s| s.rows.iter().collect::<Vec<_>>())
+                .map(|s| s.quality)
+                .collect::<Vec<_>>()
         };
         assert_eq!(flags(vec![sample(2, at(-10), 0.1)]).await, [0]);
         // Older, the same again, and another datastream's: the last is not late.
