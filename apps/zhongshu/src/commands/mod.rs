@@ -1,10 +1,12 @@
 //! The doors of set-up: the same in demo and production. The hub must be stopped for them, since
-//! it keeps areas, things and packs in memory.
+//! it keeps areas, things and packs in memory; `load` alone speaks to one that runs.
 
 pub mod admin;
 pub mod check;
 pub mod import;
+pub mod load;
 pub mod pack;
+pub mod token;
 
 use model::Context;
 use store::new_id;
