@@ -275,8 +275,9 @@ impl Mailbox {
             if delivery.qos > 0 && inner.in_flight.len() >= window {
                 return false;
             }
-            let written =
-                if delivery.post.is_expired(now) { Written::TooLong } else { write(delivery) };
+            // What was sent before is sent again whatever its age (4.3.3-7).
+            let expired = !delivery.dup && delivery.post.is_expired(now);
+            let written = if expired { Written::TooLong } else { write(delivery) };
             if written == Written::NoRoom {
                 return true;
             }

@@ -152,7 +152,8 @@ impl<'a> Properties<'a> {
             },
             // Only those a packet allows get here, and what is left is USER.
             _ => {
-                (fields.string()?, fields.string()?);
+                fields.string()?;
+                fields.string()?;
                 self.user_properties += 1;
                 Ok(())
             }

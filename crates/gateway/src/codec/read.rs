@@ -139,6 +139,10 @@ pub fn packet(frame: Frame<'_>, version: Version) -> Result<Packet<'_>, Fault> {
         12 => Packet::Ping,
         14 if version.is_v5() && !fields.is_empty() => {
             let reason = fields.byte()?;
+            // Those of table 3-13 that a client may say.
+            if !matches!(reason, 0x00 | 0x04 | 0x80..=0x83 | 0x90 | 0x93..=0x97 | 0x99) {
+                return Err(Fault::Malformed("DISCONNECT with a reason that no client has"));
+            }
             let properties = match fields.is_empty() {
                 true => Properties::default(),
                 false => Properties::read(&mut fields, OF_DISCONNECT)?,

@@ -20,7 +20,7 @@ pub(crate) struct Speaker {
     most: usize,
     /// Topic aliases it takes, and those it was given.
     aliases: u16,
-    given: Option<Box<HashMap<String, u16>>>,
+    given: HashMap<String, u16>,
 }
 
 impl Speaker {
@@ -32,7 +32,7 @@ impl Speaker {
             words: connect.version.is_v5() && told.request_problem != Some(0),
             most: told.maximum_packet_size.map_or(usize::MAX, |most| most as usize),
             aliases: told.topic_alias_maximum.unwrap_or(0).min(aliases),
-            given: None,
+            given: HashMap::new(),
         }
     }
 
@@ -61,8 +61,8 @@ impl Speaker {
     /// takes.
     pub(crate) fn publish(&mut self, delivery: &Delivery, now: Instant, out: &mut BytesMut) -> bool {
         let topic = delivery.post.message.topic.as_str();
-        let known = self.given.as_ref().and_then(|given| given.get(topic).copied());
-        let given = self.given.as_ref().map_or(0, |given| given.len());
+        let known = self.given.get(topic).copied();
+        let given = self.given.len();
         let new = if known.is_none() && given < usize::from(self.aliases) {
             u16::try_from(given + 1).ok()
         } else {
@@ -81,7 +81,7 @@ impl Speaker {
         };
         let written = write::publish(self.version, &packet, self.most, out);
         if written && let Some(alias) = new {
-            self.given.get_or_insert_default().insert(topic.to_owned(), alias);
+            self.given.insert(topic.to_owned(), alias);
         }
         written
     }

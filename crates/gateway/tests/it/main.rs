@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod commands;
+mod conformance;
 mod connect;
 mod harness;
 mod limits;
