@@ -218,6 +218,7 @@ impl Broker {
                 inner.stored = true;
                 inner.will.clone_from(&session.will);
             }
+            mailbox.load_sequence(session.sent_to);
             state.stored += 1;
             sent_to.insert(key.clone(), session.sent_to);
             state.sessions.insert(key, mailbox);

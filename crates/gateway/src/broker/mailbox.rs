@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Common;
 use super::post::Post;
 use super::trie::{Options, Taking};
+use super::writer::Waiter;
 use crate::mqtt::link::{Link, signal};
 
 /// Whose messages a session may see.
@@ -42,8 +43,9 @@ pub(crate) struct Delivery {
     pub(crate) packet_id: Option<NonZeroU16>,
     pub(crate) identifiers: Box<[u32]>,
     sequence: i64,
-    /// The store knows of it.
-    durable: bool,
+    /// The store knows of it, or will once this change is on disk. It is not sent before: its
+    /// packet id must be the same after a restart, or QoS 2 would be neither once nor at all.
+    durable: Option<u64>,
     /// The client has it; PUBREL was sent or will be.
     released: bool,
     /// A command of the hub: counted apart, and never kept by the store.
@@ -87,6 +89,8 @@ pub(crate) struct Inner {
     sequence: i64,
     /// The store knows of it.
     pub(crate) stored: bool,
+    /// The writer will tell once the next message is on disk.
+    awaiting: bool,
     /// Where the agenda has it.
     pub(crate) appointments: Vec<(Instant, u64)>,
     over: bool,
@@ -115,6 +119,7 @@ impl Mailbox {
             last_id: 0,
             sequence: 0,
             stored: false,
+            awaiting: false,
             appointments: Vec::new(),
             over: false,
         };
@@ -130,6 +135,7 @@ impl Mailbox {
     pub(crate) fn take_up(&self, link: &Arc<Link>, covers: &dyn Fn(&str) -> bool) {
         let inner = &mut *self.inner();
         inner.link = Some(link.clone());
+        inner.awaiting = false;
         self.online.store(true, Ordering::Release);
         let (released, again): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut inner.in_flight).into_iter().partition(|delivery| delivery.released);
@@ -167,7 +173,7 @@ impl Mailbox {
         self.online.store(false, Ordering::Release);
         let (waiting, in_flight) = (std::mem::take(&mut inner.waiting), std::mem::take(&mut inner.in_flight));
         for delivery in waiting.into_iter().chain(in_flight) {
-            if delivery.durable && !delivery.released {
+            if delivery.durable.is_some() && !delivery.released {
                 delivery.post.unname(&self.common);
             }
         }
@@ -226,10 +232,10 @@ impl Mailbox {
             return;
         }
         inner.sequence += 1;
-        let durable = qos > 0 && inner.stored;
-        if durable {
+        let mut durable = None;
+        if qos > 0 && inner.stored {
             let message = post.name(&self.common);
-            self.common.writer.push(Change::Queue(Kept {
+            durable = Some(self.common.writer.push(Change::Queue(Kept {
                 session: self.key.clone(),
                 sequence: inner.sequence,
                 message,
@@ -238,7 +244,7 @@ impl Mailbox {
                 retain,
                 identifiers: identifiers.to_vec(),
                 released: false,
-            }));
+            })));
         }
         inner.weight += weight;
         inner.waiting.push_back(Delivery {
@@ -275,6 +281,13 @@ impl Mailbox {
             if delivery.qos > 0 && inner.in_flight.len() >= window {
                 return false;
             }
+            if delivery.durable.is_some_and(|place| !self.common.writer.is_safe(place)) {
+                if !std::mem::replace(&mut inner.awaiting, true) {
+                    self.common.writer.after(Waiter::Mail(link.clone()));
+                }
+                return false;
+            }
+            inner.awaiting = false;
             // What was sent before is sent again whatever its age (4.3.3-7).
             let expired = !delivery.dup && delivery.post.is_expired(now);
             let written = if expired { Written::TooLong } else { write(delivery) };
@@ -320,7 +333,7 @@ impl Mailbox {
             packet_id: Some(packet_id),
             identifiers: Box::default(),
             sequence: inner.sequence,
-            durable: false,
+            durable: None,
             released: false,
             command: true,
         });
@@ -360,7 +373,7 @@ impl Mailbox {
             return Release::Now;
         }
         delivery.released = true;
-        if !delivery.durable {
+        if delivery.durable.is_none() {
             return Release::Now;
         }
         self.common.writer.push(Change::Release(self.key.clone(), delivery.sequence));
@@ -405,6 +418,13 @@ impl Mailbox {
         (known, held)
     }
 
+    /// Puts back what the store kept: the session knows its numbers up to `sent_to`.
+    pub(crate) fn load_sequence(&self, sent_to: i64) {
+        if sent_to < i64::MAX {
+            self.inner().sequence = sent_to;
+        }
+    }
+
     /// Puts back what the store kept: a subscription.
     pub(crate) fn load_subscription(&self, kept: &Subscription) {
         let value = (Options(kept.options), kept.identifier);
@@ -423,7 +443,7 @@ impl Mailbox {
             packet_id: NonZeroU16::new(kept.packet_id),
             identifiers: kept.identifiers.as_slice().into(),
             sequence: kept.sequence,
-            durable: true,
+            durable: Some(0),
             released: kept.released,
             command: false,
             post,
@@ -443,7 +463,7 @@ impl Mailbox {
     }
 
     fn done(&self, delivery: &Delivery) {
-        if delivery.durable {
+        if delivery.durable.is_some() {
             self.common.writer.push(Change::Done(self.key.clone(), delivery.sequence));
             if !delivery.released {
                 delivery.post.unname(&self.common);

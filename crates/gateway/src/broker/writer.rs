@@ -6,7 +6,7 @@
 //! wait, their publishers' windows fill, and the sockets stand still.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use model::broker::{BrokerError, BrokerStore, Change};
 use tokio::sync::{Notify, oneshot};
 
 use crate::batcher::Receipt;
-use crate::mqtt::link::Link;
+use crate::mqtt::link::{Link, signal};
 
 /// With so many changes waiting the batcher routes nothing more.
 const ROOM: usize = 16_384;
@@ -29,6 +29,8 @@ pub(crate) enum Waiter {
     Receipts(Vec<Receipt>),
     /// A session with a packet in its line of [`crate::mqtt::ack::Held`].
     Held(Arc<Link>),
+    /// A session whose next message was not on disk.
+    Mail(Arc<Link>),
     /// A handshake.
     Told(oneshot::Sender<()>),
 }
@@ -38,6 +40,7 @@ impl Waiter {
         match self {
             Self::Receipts(receipts) => receipts.into_iter().for_each(Receipt::committed),
             Self::Held(link) => link.let_go(),
+            Self::Mail(link) => link.tell(signal::MAIL),
             // The handshake may have given up.
             Self::Told(told) => drop(told.send(())),
         }
@@ -48,6 +51,8 @@ impl Waiter {
 struct Pending {
     changes: Vec<Change>,
     waiters: Vec<Waiter>,
+    /// Changes pushed, ever.
+    pushed: u64,
     committing: bool,
     closed: bool,
 }
@@ -60,6 +65,8 @@ pub(crate) struct Writer {
     emptied: Notify,
     /// Batches whose receipts wait here; while there are any, later ones go the same way.
     batches: AtomicUsize,
+    /// Changes on disk, ever.
+    committed: AtomicU64,
 }
 
 impl Writer {
@@ -67,10 +74,21 @@ impl Writer {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a change behind all others.
-    pub(crate) fn push(&self, change: Change) {
-        self.pending().changes.push(change);
+    /// Adds a change behind all others; its place among them.
+    pub(crate) fn push(&self, change: Change) -> u64 {
+        let pushed = {
+            let mut pending = self.pending();
+            pending.changes.push(change);
+            pending.pushed += 1;
+            pending.pushed
+        };
         self.filled.notify_one();
+        pushed
+    }
+
+    /// Whether the change at this place is on disk.
+    pub(crate) fn is_safe(&self, place: u64) -> bool {
+        place <= self.committed.load(Ordering::Acquire)
     }
 
     /// Tells `waiter` once what was pushed before is on disk: at once when it is.
@@ -138,6 +156,7 @@ pub(crate) async fn run(writer: Arc<Writer>, store: Arc<dyn BrokerStore>) {
         match outcome {
             Ok(()) => {
                 pause = FIRST_PAUSE;
+                writer.committed.fetch_add(changes.len() as u64, Ordering::Release);
                 changes.clear();
                 for waiter in waiters.drain(..) {
                     if matches!(waiter, Waiter::Receipts(_)) {

@@ -95,6 +95,8 @@ fn record(run: Option<(Instant, usize)>, seconds: &Histogram) {
 #[derive(Default)]
 pub(crate) struct Held {
     packets: VecDeque<Box<[u8]>>,
+    /// SUBACKs among them.
+    subacks: usize,
     spent: u64,
 }
 
@@ -107,7 +109,13 @@ impl Held {
         self.packets.len()
     }
 
+    /// Whether a SUBACK is among them: messages of its subscription do not overtake it.
+    pub(crate) fn holds_suback(&self) -> bool {
+        self.subacks > 0
+    }
+
     pub(crate) fn push(&mut self, packet: Box<[u8]>) {
+        self.subacks += usize::from(packet.first() == Some(&first::SUBACK));
         self.packets.push_back(packet);
     }
 
@@ -117,6 +125,7 @@ impl Held {
             && let Some(packet) = self.packets.pop_front()
         {
             self.spent += 1;
+            self.subacks -= usize::from(packet.first() == Some(&first::SUBACK));
             out.extend_from_slice(&packet);
         }
     }

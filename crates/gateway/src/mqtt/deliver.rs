@@ -33,7 +33,7 @@ impl Session {
 
     /// Sends what waits in the mailbox, as far as window and socket have room.
     pub(super) fn deliver(&mut self) {
-        if !self.mail || self.is_slow() {
+        if !self.mail || self.is_slow() || self.held.holds_suback() {
             return;
         }
         let now = Instant::now();

@@ -172,8 +172,12 @@ impl Hub {
 
     /// A client of `thing`, connected.
     pub async fn client_of(&self, thing: &str, id: &str, version: u8) -> Client {
+        self.client_with(thing, &format!("s-{thing}"), id, version).await
+    }
+
+    pub async fn client_with(&self, name: &str, secret: &str, id: &str, version: u8) -> Client {
         let mut client = Client::open(self.addr(), version).await;
-        client.connect(thing, id).await;
+        client.connect_with(name, secret, id).await;
         match client.packet().await {
             Some(MqttPacket::V3(v3::Packet::ConnectAck(ack))) => {
                 assert_eq!(ack.return_code, v3::ConnectAckReason::ConnectionAccepted);
@@ -228,7 +232,11 @@ impl Client {
     }
 
     pub async fn connect(&mut self, thing: &str, id: &str) {
-        let secret = Bytes::from(format!("s-{thing}"));
+        self.connect_with(thing, &format!("s-{thing}"), id).await;
+    }
+
+    pub async fn connect_with(&mut self, thing: &str, secret: &str, id: &str) {
+        let secret = Bytes::copy_from_slice(secret.as_bytes());
         if self.is_v5() {
             self.send5(v5::Packet::Connect(Box::new(v5::Connect {
                 clean_start: true,

@@ -42,7 +42,7 @@ async fn the_lower_qos_of_publication_and_subscription_holds() {
             let mut sub = hub.client(version, "sub").await;
             assert_eq!(sub.subscribe(&[("t", granted)]).await, [granted]);
             for sent in 0..3u8 {
-                publisher.publish(&Message::new("t", sent, u16::from(sent) + 1, "x")).await;
+                publisher.tell("t", sent, "x").await;
                 assert_eq!(sub.message().await.qos, sent.min(granted));
             }
         }

@@ -127,8 +127,8 @@ async fn messages_to_a_client_have_ids_not_in_use_and_are_acknowledged_by_them()
 
 #[tokio::test]
 async fn what_was_not_acknowledged_is_sent_again_in_order_with_dup() {
-    let hub = Plain::start().await;
     for version in [4, 5] {
+        let hub = Plain::start().await;
         let (mut sub, _) = hub.join(Hello::durable(version, "durable")).await;
         sub.subscribe(&[("t", 2)]).await;
         let mut other = hub.client(version, "other").await;

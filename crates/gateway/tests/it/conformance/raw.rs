@@ -55,8 +55,7 @@ impl Plain {
     }
 
     pub async fn open(&self, version: u8) -> Raw {
-        let stream = TcpStream::connect(self.gateway.mqtt_addr()).await.unwrap();
-        Raw { stream, input: Vec::new(), version }
+        Raw::over(TcpStream::connect(self.gateway.mqtt_addr()).await.unwrap(), version)
     }
 
     /// A connected client with a session of its own.
@@ -262,7 +261,7 @@ impl Packet {
         self.body[0] == 1
     }
 
-    fn message(&self, version: u8) -> Message {
+    pub fn message(&self, version: u8) -> Message {
         assert_eq!(self.first >> 4, 3, "no PUBLISH: {self:?}");
         let qos = self.first >> 1 & 3;
         let n = usize::from(u16::from_be_bytes([self.body[0], self.body[1]]));
@@ -295,6 +294,19 @@ pub struct Raw {
 }
 
 impl Raw {
+    pub fn over(stream: TcpStream, version: u8) -> Self {
+        Self { stream, input: Vec::new(), version }
+    }
+
+    /// Sends; `false` when the connection is gone.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
+    pub async fn try_publish(&mut self, message: &Message) -> bool {
+        self.try_send(&message.bytes(self.version)).await
+    }
+
     pub async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }

@@ -175,6 +175,7 @@ async fn a_publisher_may_leave_at_once() {
     sub.subscribe(&[("t", 1)]).await;
     let mut raw = hub.client(4, "c").await;
     raw.publish(&Message::new("t", 1, 1, "x")).await;
-    raw.leave().await;
+    raw.send(&[0xE0, 0]).await;
+    drop(raw);
     assert_eq!(sub.payload().await, "x");
 }

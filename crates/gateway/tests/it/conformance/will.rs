@@ -85,6 +85,7 @@ async fn a_will_may_be_retained() {
         late.subscribe(&[("will/kept", 0)]).await;
         let got = late.message().await;
         assert_eq!((got.payload.as_slice(), got.retain), (&b"gone"[..], true));
+        late.unsubscribe(&["will/kept"]).await;
         late.say(&Message::retained("will/kept", "")).await;
         late.leave().await;
     }
