@@ -314,7 +314,8 @@ impl Session {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(End::left())),
                 Poll::Ready(Ok(())) => {
                     self.written();
-                    if self.mail {
+                    // There is room again: for messages that wait, and to read on.
+                    if self.mail || !may_read {
                         return Poll::Ready(Ok(Event::Told));
                     }
                 }

@@ -107,6 +107,19 @@ async fn many_messages_to_many_clients_arrive_whole() {
 }
 
 #[tokio::test]
+async fn a_message_that_fills_the_output_does_not_stop_the_input() {
+    let hub = Plain::start().await;
+    for version in [4, 5] {
+        let mut sub = hub.client(version, "sub").await;
+        sub.subscribe(&[("t", 0)]).await;
+        let mut raw = hub.client(version, "c").await;
+        raw.tell("t", 1, &"x".repeat(60_000)).await;
+        assert_eq!(sub.message().await.payload.len(), 60_000);
+        sub.quiet().await;
+    }
+}
+
+#[tokio::test]
 async fn a_stopping_server_says_so() {
     let hub = Plain::start().await;
     let mut five = hub.client(5, "five").await;
