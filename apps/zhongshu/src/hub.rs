@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use gateway::{Gateway, GatewayConfig};
-use lake::{Lake, LakeConfig};
+use lake::{Lake, LakeConfig, LakeLocation};
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::http::RouteAccess;
 use platform::{Platform, PlatformConfig, pack, person};
@@ -77,9 +77,12 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
 /// # Errors
 /// What is wrong with its settings.
 pub fn lake_config(config: &Config) -> anyhow::Result<LakeConfig> {
-    let mut lake = LakeConfig::beside(&config.backend());
+    let mut lake = LakeConfig::beside(&config.backend(), &config.data_folder);
     lake.memory = config.lake_memory << 20;
-    lake.compact_every = config.lake_compact_every()?;
+    lake.take_in_every = config.lake_compact_every()?;
+    if let Some(place) = &config.lake {
+        lake.location = LakeLocation::parse(place, &config.lake_options)?;
+    }
     Ok(lake)
 }
 
