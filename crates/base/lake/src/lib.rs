@@ -13,10 +13,12 @@
 //! | `log` | the rows of segments, in SQLite or PostgreSQL |
 //! | [`recent`] | last values in memory |
 //! | `hot` | the newest observations in memory |
+//! | [`query`] | reading: SQL, ranges, steps |
 //!
 //! A segment that cannot be read back is named by its number, counted and left out; it never
 //! stops the hub.
 
+pub mod query;
 pub mod recent;
 pub mod rows;
 pub mod segment;
