@@ -28,6 +28,7 @@ mod hot;
 mod log;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use model::observation::{Columns, quality};
@@ -85,6 +86,8 @@ pub struct Lake {
     log: Log,
     recent: Recent,
     hot: Hot,
+    /// Up to which segment nobody reads the log any more.
+    released: AtomicU64,
     /// Appending is one at a time: memory takes segments in the order of their numbers.
     writer: tokio::sync::Mutex<Writer>,
 }
@@ -108,6 +111,7 @@ impl Lake {
             log,
             recent: Recent::default(),
             hot: Hot::new(config.memory, 0, i64::MIN),
+            released: AtomicU64::new(0),
             writer: tokio::sync::Mutex::new(Writer { last_seq: 0, put_down_at: store::now() }),
         };
         lake.rebuild().await?;
@@ -204,6 +208,12 @@ impl Lake {
     /// [`LakeError::Unavailable`].
     pub async fn first_since(&self, instant: Micros) -> Result<Option<u64>, LakeError> {
         self.log.first_since(instant).await
+    }
+
+    /// Says that the segments up to `seq` are read no more: once they are in the table as well, the
+    /// log lets go of them.
+    pub fn release(&self, seq: u64) {
+        self.released.fetch_max(seq, Ordering::Relaxed);
     }
 
     /// The number of the last segment; 0 before the first.
