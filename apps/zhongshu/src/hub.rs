@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use gateway::{Gateway, GatewayConfig};
+use lake::query::{Engine, QueryConfig};
 use lake::{Lake, LakeConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::http::RouteAccess;
@@ -37,6 +38,8 @@ pub struct Rooms {
     pub watch: Arc<Watch>,
     /// Cases, tasks, timers.
     pub work: Arc<Work>,
+    /// Reads the lake for people and pages.
+    pub query: Arc<Engine>,
     /// The end of the outbox, for event streams.
     pub tail: Arc<Tail>,
     /// The event streams that are open.
@@ -123,12 +126,14 @@ impl Hub {
         let http = listener.local_addr()?;
         let stop = CancellationToken::new();
         let tail = Tail::follow(store.clone());
+        let query = Engine::over(lake.clone(), QueryConfig::default())?;
         let rooms = Arc::new(Rooms {
             config,
             store,
             platform,
             watch,
             work,
+            query,
             tail,
             streams: Arc::default(),
             metrics,

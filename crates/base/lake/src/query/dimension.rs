@@ -92,6 +92,12 @@ impl Dimension {
         Ok(Self { all, place, batch })
     }
 
+    /// Of no datastreams.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { all: Vec::new(), place: Vec::new(), batch: RecordBatch::new_empty(SCHEMA.clone()) }
+    }
+
     /// Every datastream, by key.
     #[must_use]
     pub fn all(&self) -> &[Datastream] {

@@ -75,15 +75,17 @@ fn list(actions: &RecordBatch) -> Result<Vec<File>> {
         let i64_at = |c: Option<&arrow_array::TimestampMicrosecondArray>| {
             c.filter(|c| c.is_valid(at)).map(|c| c.value(at))
         };
-        // The log's statistics are cut to milliseconds (Delta protocol, per-file statistics).
+        // The log's statistics are cut to milliseconds (Delta protocol, per-file statistics):
+        // downwards, but before 1970 towards zero.
         let loose = 1000;
+        let earliest = |t: i64| if t < 0 { t.saturating_sub(loose) } else { t };
         File {
             path: paths.value(at).to_owned(),
             bytes: bytes.value(at).unsigned_abs(),
             rows: rows.filter(|c| c.is_valid(at)).map(|c| c.value(at).unsigned_abs()),
             keys: (i32_at(min_key).unwrap_or(i32::MIN), i32_at(max_key).unwrap_or(i32::MAX)),
             times: (
-                i64_at(min_time).map_or(i64::MIN, |t| t.saturating_sub(loose)),
+                i64_at(min_time).map_or(i64::MIN, earliest),
                 i64_at(max_time).map_or(i64::MAX, |t| t.saturating_add(loose)),
             ),
         }

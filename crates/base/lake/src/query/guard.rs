@@ -59,7 +59,7 @@ pub(crate) fn accept(text: &str) -> Result<Accepted, QueryError> {
         .with_recursion_limit(MAX_DEPTH)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(super::run::statement_error)?;
+        .map_err(|e| at_the_end(super::run::statement_error(e), text))?;
     let statement = match (statements.pop_front(), statements.len()) {
         (None, _) => return refused("there is no statement; write a SELECT"),
         (Some(one), 0) => one,
@@ -91,6 +91,18 @@ pub(crate) fn accept(text: &str) -> Result<Accepted, QueryError> {
         }
     }
     Ok(Accepted { statement, explain })
+}
+
+/// The parser says "found: EOF" without saying where that is.
+fn at_the_end(error: QueryError, text: &str) -> QueryError {
+    match error {
+        QueryError::Statement { message, position: None } if message.contains("found: EOF") => {
+            let line = text.lines().count().max(1) as u64;
+            let column = text.lines().last().map_or(0, |last| last.chars().count()) as u64 + 1;
+            QueryError::Statement { message, position: Some((line, column)) }
+        }
+        other => other,
+    }
 }
 
 const READS_ONLY: &str = "only statements that read are run: one SELECT, WITH … SELECT or EXPLAIN";

@@ -9,15 +9,18 @@
 //! | `pushdown` | what filters say about keys and times |
 //! | `dimension` | what a datastream is, beside its key |
 //! | `tables` | the tables that SQL sees |
-//! | `snapshot` | what a query reads |
+//! | `snapshot`, `lake` | what a query reads, and who gives it |
+//! | `cell` | rows as people and pages take them |
 //! | `steps` | means, extremes and counts step by step |
 
+mod cell;
 mod dimension;
 mod engine;
 mod error;
 mod files;
 mod functions;
 mod guard;
+mod lake;
 mod observations;
 mod pushdown;
 mod run;
@@ -28,13 +31,18 @@ mod tables;
 
 use std::time::Duration;
 
+/// Rows of an answer.
+pub use arrow_array::RecordBatch as Batch;
+/// The columns of an answer.
+pub use arrow_schema::SchemaRef as Schema;
+pub use cell::{Cell, Kind, arrow_stream, cells, kind};
 pub use dimension::{Datastream, Dimension, KeySet, Scope};
 pub use engine::Engine;
 pub use error::QueryError;
 pub use guard::MAX_TEXT;
 pub use run::{Answer, Limits, Scanned};
 pub use snapshot::{Cold, Snapshot, Source};
-pub use steps::{Fill, Step, Steps};
+pub use steps::{Fill, MAX_STEPS, Step, Steps};
 pub use tables::{AreaRow, Catalog, ColumnInfo, TableInfo, ThingRow, tables};
 
 /// How much of the machine queries get.

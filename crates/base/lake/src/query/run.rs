@@ -119,8 +119,9 @@ impl Answer {
         };
         let left = self.limits.rows - self.rows;
         self.bytes = self.bytes.saturating_add(batch.get_array_memory_size());
-        let batch = if batch.num_rows() > left { batch.slice(0, left) } else { batch };
-        self.truncated |= batch.num_rows() == left && self.has_more().await;
+        let over = batch.num_rows() > left;
+        let batch = if over { batch.slice(0, left) } else { batch };
+        self.truncated = over || batch.num_rows() == left && self.has_more().await;
         self.rows += batch.num_rows();
         if !self.truncated && self.bytes > self.limits.bytes {
             self.truncated = true;

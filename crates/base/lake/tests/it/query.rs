@@ -106,7 +106,7 @@ pub async fn table(folder: &std::path::Path, commits: &[Rows]) -> DeltaTable {
             lake::rows::schema().fields().iter().map(|f| f.as_ref().clone()).collect();
         fields.push(Field::new("day", DataType::Date32, false));
         let mut columns = rows.batch().columns().to_vec();
-        columns.push(Arc::new(days.collect::<Date32Array>()));
+        columns.push(Arc::new(Date32Array::from_iter_values(days)));
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
         table = table.write([batch]).with_save_mode(SaveMode::Append).await.unwrap();
     }
