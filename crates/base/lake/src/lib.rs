@@ -17,11 +17,13 @@
 //! | `hot` | the newest observations in memory |
 //! | [`cold`] | the table of observations: Delta Lake over Parquet |
 //! | `maintain` | what runs in the background: taking in, dropping, rearranging, clearing |
+//! | [`query`] | reading: SQL, ranges, steps |
 //!
 //! A segment that cannot be read back is named by its number, counted and left out; it never
 //! stops the hub.
 
 pub mod cold;
+pub mod query;
 pub mod recent;
 pub mod rows;
 pub mod segment;
