@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{QueryError, Snapshot, Source};
+use super::{Cold, QueryError, Snapshot, Source};
 use crate::hot::View;
 use crate::{Lake, PAGE, Rows};
 
@@ -12,11 +12,28 @@ use crate::{Lake, PAGE, Rows};
 /// are such only while the table cannot be written.
 const MOST_SPILLED: usize = 4_000_000;
 
+/// How often a moment is looked for at which table and memory fit together.
+const TRIES: usize = 16;
+
 #[async_trait]
 impl Source for Lake {
     async fn snapshot(&self) -> Result<Snapshot, QueryError> {
-        let view = self.hot.view();
-        Ok(Snapshot { hot: self.not_taken_in(view, 0).await?, cold: None })
+        for _ in 0..TRIES {
+            // The table first: what it takes in later is in memory still, or is seen to be gone.
+            let table = self.cold().view();
+            let view = self.hot.view();
+            if view.evicted_to > table.compacted_to {
+                continue;
+            }
+            let spilled = view.spilled.is_some();
+            let hot = self.not_taken_in(view, table.compacted_to).await?;
+            // Segments go from the log when the table has them.
+            if spilled && self.cold().view().compacted_to > table.compacted_to {
+                continue;
+            }
+            return Ok(Snapshot { hot, cold: Some(Cold { table: table.table, newest: None }) });
+        }
+        Err(QueryError::Unavailable("the table grows faster than it can be looked at; try again".into()))
     }
 
     fn last(&self) -> Rows {
