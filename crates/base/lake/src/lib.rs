@@ -15,9 +15,9 @@
 //! | `log` | the rows of segments, in SQLite or PostgreSQL |
 //! | [`recent`] | last values in memory |
 //! | `hot` | the newest observations in memory |
+//! | [`query`] | reading: SQL, ranges, steps |
 //! | [`cold`] | the table of observations: Delta Lake over Parquet |
 //! | `maintain` | what runs in the background: taking in, dropping, rearranging, clearing |
-//! | [`query`] | reading: SQL, ranges, steps |
 //!
 //! A segment that cannot be read back is named by its number, counted and left out; it never
 //! stops the hub.

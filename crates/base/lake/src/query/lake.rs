@@ -12,29 +12,28 @@ use crate::{Lake, PAGE, Rows};
 /// are such only while the table cannot be written.
 const MOST_SPILLED: usize = 4_000_000;
 
-/// How often a snapshot is tried anew when the table moved on under it.
-const ATTEMPTS: usize = 16;
+/// How often a moment is looked for at which table and memory fit together.
+const TRIES: usize = 16;
 
 #[async_trait]
 impl Source for Lake {
     async fn snapshot(&self) -> Result<Snapshot, QueryError> {
-        for _ in 0..ATTEMPTS {
-            // The table first, memory second: what the table takes in between is in both.
-            let table = self.cold.view();
-            let taken_in = table.compacted_to;
+        for _ in 0..TRIES {
+            // The table first: what it takes in later is in memory still, or is seen to be gone.
+            let table = self.cold().view();
             let view = self.hot.view();
-            let had_spilled = view.spilled.is_some();
-            if view.evicted_to > taken_in {
+            if view.evicted_to > table.compacted_to {
                 continue;
             }
-            let hot = self.not_taken_in(view, taken_in).await?;
-            // The log lets go of what the table has taken in, perhaps while it was read here.
-            if had_spilled && self.cold.view().compacted_to != taken_in {
+            let spilled = view.spilled.is_some();
+            let hot = self.not_taken_in(view, table.compacted_to).await?;
+            // Segments go from the log when the table has them.
+            if spilled && self.cold().view().compacted_to > table.compacted_to {
                 continue;
             }
             return Ok(Snapshot { hot, cold: Some(Cold { table: table.table, newest: None }) });
         }
-        Err(QueryError::Unavailable("the table moved on faster than it could be read; ask again".into()))
+        Err(QueryError::Unavailable("the table grows faster than it can be looked at; try again".into()))
     }
 
     fn last(&self) -> Rows {

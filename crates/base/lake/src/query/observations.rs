@@ -139,7 +139,7 @@ pub(crate) fn rows_of(
         if let Some(cold) = &snapshot.cold {
             let files = files.of(&cold.table)?;
             let replaced = hot.not_newer_than(cold, &files);
-            parts.extend(scan.files(cold, &files, replaced)?);
+            parts.extend(scan.table(cold, &files, replaced)?);
         }
         parts.extend(scan.memory(hot)?);
     }
@@ -157,20 +157,37 @@ struct Scan<'s> {
 }
 
 impl Scan<'_> {
-    /// The table's files that may hold what is wanted.
-    fn files(
-        &self,
-        cold: &Cold,
-        all: &[File],
-        replaced: Option<Rows>,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    /// The table's files that may hold what is wanted: those where a row may have been replaced
+    /// by one in memory, and the others.
+    fn table(&self, cold: &Cold, all: &[File], replaced: Option<Rows>) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
         let wanted = &self.wanted;
         let files: Vec<&File> =
             all.iter().filter(|f| f.may_hold(wanted.keys.bounds(), wanted.times)).collect();
+        let Some((replaced, keys, times)) = replaced.and_then(|rows| {
+            let (first, last) = rows.span()?;
+            let keys = (*rows.keys().first()?, *rows.keys().last()?);
+            Some((rows, keys, (first.0, last.0)))
+        }) else {
+            return Ok(self.files(cold, &files, None)?.into_iter().collect());
+        };
+        let (touched, others): (Vec<&File>, Vec<&File>) =
+            files.into_iter().partition(|file| file.may_hold(keys, times));
+        let touched = self.files(cold, &touched, Some(replaced))?;
+        let others = self.files(cold, &others, None)?;
+        Ok(others.into_iter().chain(touched).collect())
+    }
+
+    /// Some of the table's files, without the rows that were replaced.
+    fn files(
+        &self,
+        cold: &Cold,
+        files: &[&File],
+        replaced: Option<Rows>,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if files.is_empty() {
             return Ok(None);
         }
-        let whole = files.iter().all(|f| wanted.is_all_of(f));
+        let whole = files.iter().all(|f| self.wanted.is_all_of(f));
         let url = ObjectStoreUrl::parse("lake://observations")?;
         let runtime = self.state.runtime_env();
         let store = cold.table.object_store();
@@ -183,7 +200,7 @@ impl Scan<'_> {
             source = source.with_predicate(predicate);
         }
         let scan = FileScanConfigBuilder::new(url, Arc::new(source))
-            .with_file_groups(grouped(&files))
+            .with_file_groups(grouped(files))
             .build();
         let mut plan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(scan);
         let mut conditions = Vec::new();
@@ -326,7 +343,9 @@ impl Hot {
     fn not_newer_than(&self, cold: &Cold, files: &[File]) -> Option<Rows> {
         let newest_of_all = files.iter().map(|f| f.times.1).max()?;
         let newest = |key: i32| match &cold.newest {
-            Some(newest) => newest.get(&key).copied().unwrap_or(i64::MIN),
+            Some(newest) => {
+                usize::try_from(key).ok().and_then(|at| newest.get(at).copied()).unwrap_or(i64::MIN)
+            }
             None => newest_of_all,
         };
         let mut late: Vec<Rows> = Vec::new();

@@ -1,6 +1,5 @@
 //! What a query reads: the rows in memory and the table, of one moment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -26,9 +25,10 @@ pub struct Cold {
     /// The table, loaded. Columns as [`crate::rows::schema`], one row an instant of a datastream,
     /// every file sorted by (datastream, time).
     pub table: DeltaTable,
-    /// The newest time that it holds of each datastream, in microseconds, where the owner knows
-    /// it; a datastream that is not in it has none. Without it the files' statistics stand in.
-    pub newest: Option<Arc<HashMap<i32, i64>>>,
+    /// By datastream key, a time (microseconds) that none of its rows in the table exceeds, where
+    /// the owner knows it; of a key beyond the end there is none. Without it the files'
+    /// statistics stand in.
+    pub newest: Option<Arc<Vec<i64>>>,
 }
 
 /// Who gives snapshots.

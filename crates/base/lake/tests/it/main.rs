@@ -5,6 +5,7 @@ mod append;
 mod damage;
 mod engines;
 mod model_check;
+mod query;
 mod storage;
 mod table;
 mod upkeep;

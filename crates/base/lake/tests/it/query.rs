@@ -40,7 +40,7 @@ impl Source for Fixed {
     fn last(&self) -> Rows {
         let newest: Vec<Sample> = Rows::merge(&self.0.hot).iter().collect();
         let mut last: HashMap<i32, Sample> = HashMap::new();
-        newest.into_iter().for_each(|s| drop(last.insert(s.datastream.0, s)));
+        last.extend(newest.into_iter().map(|s| (s.datastream.0, s)));
         Rows::new(last.into_values().collect())
     }
 }
@@ -115,12 +115,11 @@ pub async fn table(folder: &std::path::Path, commits: &[Rows]) -> DeltaTable {
 
 /// What a table holds, and the newest time of each datastream.
 pub async fn cold(folder: &std::path::Path, commits: &[Rows], newest: bool) -> Cold {
-    let mut times: HashMap<i32, i64> = HashMap::new();
-    for rows in commits {
-        for s in rows.iter() {
-            let time = times.entry(s.datastream.0).or_insert(i64::MIN);
-            *time = s.time.0.max(*time);
-        }
+    let mut times: Vec<i64> = Vec::new();
+    for s in commits.iter().flat_map(Rows::iter) {
+        let key = usize::try_from(s.datastream.0).unwrap();
+        times.resize(times.len().max(key + 1), i64::MIN);
+        times[key] = s.time.0.max(times[key]);
     }
     Cold { table: table(folder, commits).await, newest: newest.then(|| Arc::new(times)) }
 }

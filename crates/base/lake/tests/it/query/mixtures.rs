@@ -54,7 +54,7 @@ proptest! {
             .collect();
         let mut expected: BTreeMap<(i32, i64), f64> = BTreeMap::new();
         for segment in &segments {
-            segment.iter().for_each(|s| drop(expected.insert((s.datastream.0, s.time.0), s.value)));
+            expected.extend(segment.iter().map(|s| ((s.datastream.0, s.time.0), s.value)));
         }
         let mut conditions = vec!["true".to_owned()];
         for filter in &filters {
