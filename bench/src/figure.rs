@@ -85,6 +85,18 @@ impl Figure {
         self
     }
 
+    /// With bounds that the figure must stay below.
+    pub fn below(mut self, must: f64, aim: f64) -> Self {
+        self.must = Some(format!("< {must}"));
+        self.aim = Some(format!("< {aim}"));
+        self.met = Some(match self.figure {
+            f if f < aim => Met::Aim,
+            f if f < must => Met::Must,
+            _ => Met::No,
+        });
+        self
+    }
+
     /// With an upper bound that must hold and a lower one that is aimed at. When the condition
     /// that the bound was promised under did not hold (less load, something lost), nothing is met.
     /// The bounds are of the ratio where there is a peer.

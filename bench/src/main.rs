@@ -8,11 +8,16 @@
 //! | [`publish_to_task`] | from the deciding sample to the task of the person responsible |
 //! | [`ingest_line_protocol`] | 20,000 series over line protocol, beside VictoriaMetrics and InfluxDB |
 //! | [`mqtt_qos1`] | MQTT at QoS 1, beside Mosquitto |
+//! | [`query`] | ten million points by SQL, beside DuckDB |
+//! | [`storage`] | bytes a point after compaction |
+//! | [`scan_under_load`] | what acknowledgements feel of a reader |
+//! | [`memory`] | under load for minutes, and of idle connections |
 //! | [`hub`] | the real binary, set up by the doors of production |
 //! | [`bench`] | what every bench is given |
 //! | [`peer`] | who is measured beside us |
 //! | [`rounds`] | ours and the peers in turn |
 //! | [`line_protocol`], [`mqtt`] | the generators |
+//! | [`lake`] | histories, and the lake's table as others see it |
 //! | [`database`] | where the hub keeps its state |
 //! | [`city`], [`pack`] | the import folder, and the pack |
 //! | [`api`] | a person's client: session, JSON, event stream |
@@ -28,15 +33,20 @@ mod figure;
 mod hub;
 mod ingest_line_protocol;
 mod interrupt;
+mod lake;
 mod latency;
 mod line_protocol;
 mod machine;
+mod memory;
 mod mqtt;
 mod mqtt_qos1;
 mod pack;
 mod peer;
 mod publish_to_task;
+mod query;
 mod rounds;
+mod scan_under_load;
+mod storage;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -105,6 +115,10 @@ enum Name {
     PublishToTask,
     IngestLineProtocol,
     MqttQos1,
+    Query,
+    Storage,
+    ScanUnderLoad,
+    Memory,
 }
 
 fn main() -> ExitCode {
@@ -166,6 +180,10 @@ fn benches(cli: &Cli, binary: &std::path::Path, handle: &Handle) -> Result<()> {
             Name::PublishToTask => publish_to_task(cli, binary, handle)?,
             Name::IngestLineProtocol => ingest_line_protocol::run(&bench)?,
             Name::MqttQos1 => mqtt_qos1::run(&bench)?,
+            Name::Query => query::run(&bench)?,
+            Name::Storage => storage::run(&bench)?,
+            Name::ScanUnderLoad => scan_under_load::run(&bench)?,
+            Name::Memory => memory::run(&bench)?,
         }
     }
     Ok(())

@@ -128,7 +128,7 @@ impl Publish {
         let length = rest.len();
         let bytes = packet(0x32, &rest);
         let head = bytes.len() - length;
-        Self { bytes, id_at: head + id, time_at: head + payload + 5, value_at: head + payload + 26 }
+        Self { bytes, id_at: head + id, time_at: head + payload + 5, value_at: head + payload + 25 }
     }
 
     /// The bytes of the message `id` at `millis` since 1970, with 0.`thousandths` as its value.

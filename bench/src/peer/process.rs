@@ -15,7 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    name: &'static str,
     log: PathBuf,
 }
 
@@ -31,7 +30,7 @@ impl Process {
         let out = File::create(&log).with_context(|| format!("failed to write {}", log.display()))?;
         command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
         let child = command.spawn().with_context(|| format!("failed to start {name}"))?;
-        let mut process = Self { child, name, log };
+        let mut process = Self { child, log };
         let began = Instant::now();
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
             if let Some(status) = process.child.try_wait()? {
@@ -56,14 +55,6 @@ impl Process {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(8)..].join("\n")
-    }
-
-    /// Whether it still runs; with its last words when not.
-    pub fn alive(&mut self) -> Result<()> {
-        match self.child.try_wait()? {
-            None => Ok(()),
-            Some(status) => bail!("{} ended with {status}: {}", self.name, self.said()),
-        }
     }
 }
 
@@ -103,8 +94,7 @@ mod tests {
         let error = format!("{:#}", error.unwrap_err());
         assert!(error.contains("no disk"), "{error}");
         let mut sleeps = Command::new("sleep");
-        let mut process = Process::start("sleeps", sleeps.arg("60"), folder.path(), open).unwrap();
-        process.alive().unwrap();
+        let process = Process::start("sleeps", sleeps.arg("60"), folder.path(), open).unwrap();
         let stat = format!("/proc/{}/stat", process.pid());
         assert!(Path::new(&stat).exists());
         drop(process);
