@@ -1,12 +1,17 @@
 """DuckDB and deltalake for the benches: one JSON question a line, one JSON answer a line."""
 
 import json
+import os
 import sys
 import time
 
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
+
+# Times without a zone are UTC, here as in the hub.
+os.environ["TZ"] = "UTC"
+time.tzset()
 
 connection = duckdb.connect()
 connection.execute("SET threads = 2")
