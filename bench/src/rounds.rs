@@ -125,13 +125,18 @@ impl Side {
 
     fn cells(&self) -> Vec<String> {
         let (low, high) = self.rates.iter().fold((f64::MAX, 0.0_f64), |(l, h), r| (l.min(*r), h.max(*r)));
+        // Where something else than acknowledgements was counted there are none.
+        let millis = |quantile| match self.acks.count() {
+            0 => "–".to_owned(),
+            _ => format!("{:.2}", self.acks.millis(quantile)),
+        };
         let of_machine = 100.0 / (self.seconds * machine::cores() as f64);
         vec![
             self.name.clone(),
             format!("{:.0}", self.rate()),
             format!("{low:.0}–{high:.0}"),
-            format!("{:.2}", self.acks.millis(0.5)),
-            format!("{:.2}", self.acks.millis(0.99)),
+            millis(0.5),
+            millis(0.99),
             format!("{:.2}", self.server_cpu / self.seconds),
             format!("{:.0} %", self.server_cpu * of_machine),
             format!("{:.2}", self.server_cpu / self.done as f64 * 1e6),
