@@ -2,9 +2,12 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod city;
+mod crash;
 mod demo;
+mod load;
 mod openapi;
 mod packs;
 mod restart;
 mod routes;
 mod story;
+mod upgrade;
