@@ -27,7 +27,7 @@
  *   R  bytes were read from it        bytes
  *   P  bytes are about to be written  bytes
  *   A  so many of them were taken     i32
- *   W  a write to the observations returned       S  a sync of them returned (not with LIE)
+ *   W  a write to observations.db-wal returned    S  a sync of it returned (not with LIE)
  *
  * ZS_SHIM_CLOCK names a file of one i64: microseconds added to CLOCK_REALTIME, read anew at each
  * call, so that a test can step the clock of a hub that runs.
@@ -64,7 +64,7 @@ enum { NOTHING = 0, DATA_FILE = 1, DATA_FOLDER = 2, CONNECTION = 3 };
 
 struct fd {
     unsigned char kind;
-    unsigned char observations; /* its syncs and writes go into the event log */
+    unsigned char observations; /* the log file of the observations: its writes and syncs are events */
     int undo;                   /* the undo log of the inode, open for appending */
     uint32_t connection;
     char *path; /* of a folder */
@@ -178,7 +178,7 @@ static void follow(int fd, const char *path, int made) {
     snprintf(linked, sizeof linked, "%s/%lu.undo", undo, (unsigned long)st.st_ino);
     s->undo = sys_open(linked, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (s->undo < 0) die("undo log");
-    s->observations = strstr(path, "observations") != NULL;
+    s->observations = strstr(path, "observations.db-wal") != NULL;
     s->kind = DATA_FILE;
 }
 

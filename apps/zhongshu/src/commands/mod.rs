@@ -1,10 +1,13 @@
 //! The doors of set-up: the same in demo and production. The hub must be stopped for them, since
-//! it keeps areas, things and packs in memory.
+//! it keeps areas, things and packs in memory. Backing up is the exception: the hub runs on.
 
 pub mod admin;
+pub mod backup;
 pub mod check;
 pub mod import;
 pub mod pack;
+pub mod restore;
+pub mod vault;
 
 use model::Context;
 use store::new_id;
