@@ -29,8 +29,11 @@
  *   A  so many of them were taken     i32
  *   W  a write to observations.db-wal returned    S  a sync of it returned (not with LIE)
  *
- * ZS_SHIM_CLOCK names a file of one i64: microseconds added to CLOCK_REALTIME, read anew at each
- * call, so that a test can step the clock of a hub that runs.
+ * ZS_SHIM_CONTROL names a file of three i64, read anew at each call, so that a test can turn them
+ * while the hub runs:
+ *   0  microseconds added to CLOCK_REALTIME
+ *   1  not 0: the disk is full; what would make a data file longer fails with ENOSPC
+ *   2  microseconds that each sync of a data file, and each write below lake/, takes longer
  *
  * Not covered: writes through mmap (SQLite maps only its -shm file, which is made anew), splice,
  * copy_file_range and sendfile between files, and folders made. All of these err on the side of
@@ -64,6 +67,7 @@ enum { NOTHING = 0, DATA_FILE = 1, DATA_FOLDER = 2, CONNECTION = 3 };
 
 struct fd {
     unsigned char kind;
+    unsigned char lake;         /* below lake/ */
     unsigned char observations; /* the log file of the observations: its writes and syncs are events */
     int undo;                   /* the undo log of the inode, open for appending */
     uint32_t connection;
@@ -76,7 +80,8 @@ static size_t data_length;
 static int active, lies, events = -1, names = -1;
 static uint32_t connections;
 static unsigned saved;
-static volatile int64_t *clock_step;
+static volatile int64_t *control;
+enum { CLOCK_STEP = 0, DISK_FULL = 1, DISK_SLOW = 2 };
 /* One lock over every step on data files: a write that another thread makes during a sync must
  * not be taken for synced. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -117,13 +122,13 @@ static void name(const char *format, ...) {
 }
 
 __attribute__((constructor)) static void begin(void) {
-    const char *clock = getenv("ZS_SHIM_CLOCK");
-    if (clock) {
-        int fd = sys_open(clock, O_RDONLY | O_CLOEXEC, 0);
-        if (fd < 0) die("ZS_SHIM_CLOCK");
-        void *map = mmap(NULL, 8, PROT_READ, MAP_SHARED, fd, 0);
-        if (map == MAP_FAILED) die("ZS_SHIM_CLOCK");
-        clock_step = map;
+    const char *turned = getenv("ZS_SHIM_CONTROL");
+    if (turned) {
+        int fd = sys_open(turned, O_RDONLY | O_CLOEXEC, 0);
+        if (fd < 0) die("ZS_SHIM_CONTROL");
+        void *map = mmap(NULL, 24, PROT_READ, MAP_SHARED, fd, 0);
+        if (map == MAP_FAILED) die("ZS_SHIM_CONTROL");
+        control = map;
         syscall(SYS_close, fd);
     }
     const char *d = getenv("ZS_SHIM_DATA"), *u = getenv("ZS_SHIM_UNDO");
@@ -178,6 +183,7 @@ static void follow(int fd, const char *path, int made) {
     snprintf(linked, sizeof linked, "%s/%lu.undo", undo, (unsigned long)st.st_ino);
     s->undo = sys_open(linked, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (s->undo < 0) die("undo log");
+    s->lake = strncmp(path + data_length, "/lake/", 6) == 0;
     s->observations = strstr(path, "observations.db-wal") != NULL;
     s->kind = DATA_FILE;
 }
@@ -267,6 +273,18 @@ int close(int fd) {
     return (int)syscall(SYS_close, fd);
 }
 
+/* Whether a write that ends at `end` finds no room. */
+static int no_room(int fd, int64_t end) {
+    struct stat st;
+    return control && control[DISK_FULL] && fstat(fd, &st) == 0 && end > st.st_size;
+}
+
+static void slowly(void) {
+    if (!control || control[DISK_SLOW] <= 0) return;
+    struct timespec pause = {control[DISK_SLOW] / 1000000, (control[DISK_SLOW] % 1000000) * 1000};
+    syscall(SYS_nanosleep, &pause, NULL);
+}
+
 static void wrote(struct fd *s) {
     if (s->observations) event('W', 0, NULL, 0);
 }
@@ -274,6 +292,11 @@ static void wrote(struct fd *s) {
 static ssize_t pwriting(int fd, const void *bytes, size_t length, int64_t offset) {
     struct fd *s = slot(fd);
     if (!s || s->kind != DATA_FILE) return syscall(SYS_pwrite64, fd, bytes, length, offset);
+    if (no_room(fd, offset + (int64_t)length)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    if (s->lake) slowly();
     pthread_mutex_lock(&lock);
     keep(s, fd, offset, (int64_t)length);
     ssize_t n = syscall(SYS_pwrite64, fd, bytes, length, offset);
@@ -306,6 +329,7 @@ static int syncing(int fd, long call) {
     struct fd *s = slot(fd);
     if (!s || (s->kind != DATA_FILE && s->kind != DATA_FOLDER)) return (int)syscall(call, fd);
     if (lies) return 0;
+    slowly();
     pthread_mutex_lock(&lock);
     int n = (int)syscall(call, fd);
     int error = errno;
@@ -443,6 +467,11 @@ ssize_t write(int fd, const void *bytes, size_t length) {
         struct iovec part = {(void *)bytes, length};
         return sending(fd, &part, 1, MSG_NOSIGNAL, SYS_sendmsg);
     }
+    if (no_room(fd, position(fd) + (int64_t)length)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    if (s->lake) slowly();
     pthread_mutex_lock(&lock);
     keep(s, fd, position(fd), (int64_t)length);
     ssize_t n = sys_write(fd, bytes, length);
@@ -459,6 +488,11 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     if (s->kind == CONNECTION) return sending(fd, parts, count, MSG_NOSIGNAL, SYS_sendmsg);
     int64_t length = 0;
     for (int i = 0; i < count; i++) length += (int64_t)parts[i].iov_len;
+    if (no_room(fd, position(fd) + length)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    if (s->lake) slowly();
     pthread_mutex_lock(&lock);
     keep(s, fd, position(fd), length);
     ssize_t n = syscall(SYS_writev, fd, parts, count);
@@ -495,9 +529,9 @@ ssize_t read(int fd, void *bytes, size_t length) {
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     int n = (int)syscall(SYS_clock_gettime, clock, now);
-    if (n == 0 && clock == CLOCK_REALTIME && clock_step) {
-        int64_t nanoseconds = now->tv_nsec + (*clock_step % 1000000) * 1000;
-        now->tv_sec += *clock_step / 1000000;
+    if (n == 0 && clock == CLOCK_REALTIME && control) {
+        int64_t step = control[CLOCK_STEP], nanoseconds = now->tv_nsec + (step % 1000000) * 1000;
+        now->tv_sec += step / 1000000;
         if (nanoseconds < 0) { nanoseconds += 1000000000; now->tv_sec -= 1; }
         if (nanoseconds >= 1000000000) { nanoseconds -= 1000000000; now->tv_sec += 1; }
         now->tv_nsec = nanoseconds;

@@ -100,13 +100,15 @@ impl Disk {
         if lies { under.variable("ZS_SHIM_LIE", "1") } else { under }
     }
 
-    /// The installation with a clock that runs `file`'s microseconds ahead.
+    /// The installation with the shim under it, and what can be turned while it runs.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn with_clock(&self, installation: &Installation, file: &Path) -> Result<Installation> {
-        step_clock(file, 0)?;
-        Ok(installation.clone().variable("LD_PRELOAD", &self.library).variable("ZS_SHIM_CLOCK", file))
+    /// When the file that is turned cannot be written.
+    pub fn controlled(&self, installation: &Installation) -> Result<(Installation, Control)> {
+        let path = self.library.with_file_name("control");
+        fs::write(&path, [0; 24])?;
+        let file = fs::OpenOptions::new().write(true).open(&path)?;
+        Ok((self.under(installation, false).variable("ZS_SHIM_CONTROL", path), Control { file }))
     }
 
     /// The power fails: what was not synced never happened. The process must be dead.
@@ -228,13 +230,36 @@ impl Disk {
     }
 }
 
-/// Sets how many microseconds a hub's clock runs ahead ([`Disk::with_clock`]).
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn step_clock(file: &Path, microseconds: i64) -> Result<()> {
-    let opened = fs::OpenOptions::new().write(true).create(true).truncate(false).open(file)?;
-    Ok(opened.write_all_at(&microseconds.to_le_bytes(), 0)?)
+/// Turns the clock and the disk of a hub that runs.
+#[derive(Debug)]
+pub struct Control {
+    file: fs::File,
+}
+
+impl Control {
+    /// By how many microseconds the hub's clock is ahead.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn clock(&self, microseconds: i64) -> std::io::Result<()> {
+        self.file.write_all_at(&microseconds.to_le_bytes(), 0)
+    }
+
+    /// Whether the disk is full.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn full(&self, full: bool) -> std::io::Result<()> {
+        self.file.write_all_at(&i64::from(full).to_le_bytes(), 8)
+    }
+
+    /// By how many microseconds each sync, and each write to the lake, takes longer.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn slow(&self, microseconds: i64) -> std::io::Result<()> {
+        self.file.write_all_at(&microseconds.to_le_bytes(), 16)
+    }
 }
 
 fn absent(done: std::io::Result<()>) -> std::io::Result<()> {

@@ -24,10 +24,10 @@ pub struct Installation {
     pub database: Option<String>,
     /// Variables of the process, the only ones it sees.
     pub variables: Vec<(OsString, OsString)>,
-    /// What is logged to the test's standard error.
+    /// What is logged.
     pub log: String,
-    /// How it is begun, when not by itself: `prlimit --fsize=… --`.
-    pub wrapper: Vec<String>,
+    /// The file that the log is added to; the test's standard error when absent.
+    pub log_file: Option<PathBuf>,
 }
 
 impl Installation {
@@ -36,7 +36,7 @@ impl Installation {
     pub fn new(binary: &Path, data: &Path, database: Option<String>) -> Self {
         let log = std::env::var("TESTKIT_LOG").unwrap_or_else(|_| "off".into());
         let (binary, data) = (binary.to_owned(), data.to_owned());
-        Self { binary, data, database, variables: Vec::new(), log, wrapper: Vec::new() }
+        Self { binary, data, database, variables: Vec::new(), log, log_file: None }
     }
 
     /// The same with one more variable.
@@ -47,14 +47,7 @@ impl Installation {
     }
 
     fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
-        let mut command = match self.wrapper.split_first() {
-            Some((program, rest)) => {
-                let mut command = Command::new(program);
-                command.args(rest).arg(&self.binary);
-                command
-            }
-            None => Command::new(&self.binary),
-        };
+        let mut command = Command::new(&self.binary);
         command.args(args).arg("--data-folder").arg(&self.data);
         if let Some(database) = &self.database {
             command.args(["--database", database]);
@@ -96,7 +89,11 @@ impl Installation {
     pub async fn serve(&self) -> Result<Running> {
         let began = Instant::now();
         let mut command = self.command(&["serve"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let log = match &self.log_file {
+            Some(file) => std::fs::OpenOptions::new().append(true).create(true).open(file)?.into(),
+            None => Stdio::inherit(),
+        };
+        command.stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().context("failed to start the hub")?;
         let stdout = child.stdout.take().context("a child without its output")?;
         let mut lines = BufReader::new(stdout).lines();

@@ -119,10 +119,11 @@ pub async fn backup(config: &Config, folder: &Path, keep: Option<u32>) -> anyhow
     let mut schema = None;
     match &backend {
         Backend::Sqlite { path } => {
-            for (database, name) in databases(path) {
-                if !database.exists() {
-                    bail!("{} is not there: is this the hub's data folder?", database.display());
-                }
+            if !path.exists() {
+                bail!("{} is not there: is this the hub's data folder?", path.display());
+            }
+            // A hub that was set up and has never run has no observations.
+            for (database, name) in databases(path).into_iter().filter(|(database, _)| database.exists()) {
                 copy_sqlite(&database, &scratch, name, &mut collect).await?;
             }
         }
@@ -146,7 +147,9 @@ pub async fn backup(config: &Config, folder: &Path, keep: Option<u32>) -> anyhow
     };
     let name = vault.seal(manifest.clone())?;
     let pruned = match keep {
-        Some(keep) => vault.prune(keep as usize).context("the backup is made; failed to remove older ones")?,
+        Some(keep) => {
+            vault.prune(keep as usize).context("the backup is made; failed to remove older ones")?
+        }
         None => (0, 0),
     };
     bar.finish_and_clear();
@@ -186,7 +189,9 @@ fn copy_folder(
                     files.push(FileEntry { path, bytes, sha256 });
                 }
                 // The lake tidied up in between: what it lists now is whole.
-                Err(VaultError::Disk { error, .. }) if error.kind() == io::ErrorKind::NotFound => continue 'attempt,
+                Err(VaultError::Disk { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                    continue 'attempt;
+                }
                 Err(e) => return Err(e.into()),
             }
         }
@@ -244,7 +249,11 @@ pub fn verify(folder: &Path) -> anyhow::Result<Vec<String>> {
         match vault.read(&name) {
             Ok(manifest) => {
                 let found = vault.verify(&manifest, &mut seen, &mut |bytes| bar.inc(bytes));
-                lines.push(format!("{name}: {} objects, {} bytes", manifest.objects().count(), manifest.bytes()));
+                lines.push(format!(
+                    "{name}: {} objects, {} bytes",
+                    manifest.objects().count(),
+                    manifest.bytes()
+                ));
                 wrong.extend(found.into_iter().map(|line| format!("{name}: {line}")));
             }
             Err(e) => wrong.push(format!("{name}: failed to {e}")),

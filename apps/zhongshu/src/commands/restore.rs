@@ -79,28 +79,31 @@ pub async fn restore(config: &Config, restore: &Restore) -> anyhow::Result<(Stri
     let wrong = vault.verify(&manifest, &mut HashSet::new(), &mut |bytes| bar.inc(bytes));
     bar.finish_and_clear();
     if !wrong.is_empty() {
-        bail!("nothing was restored: the backup {name} is damaged; try an earlier one:\n{}", wrong.join("\n"));
+        bail!(
+            "nothing was restored: the backup {name} is damaged; try an earlier one:\n{}",
+            wrong.join("\n")
+        );
     }
 
     let bar = progress("restoring", Some(manifest.bytes()));
     fs::create_dir_all(&config.data_folder)?;
-    let mut pour =
-        Pour { vault: &vault, manifest: &manifest, stream: String::new(), next: 0, bar: &bar };
+    let mut pour = Pour { vault: &vault, manifest: &manifest, stream: String::new(), next: 0, bar: &bar };
     match &backend {
         Backend::Sqlite { path } => {
             if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
                 fs::create_dir_all(folder)?;
             }
-            for (database, stream) in databases(path) {
+            let held = |name: &str| manifest.streams.iter().any(|s| s.name == name);
+            for (database, stream) in databases(path).into_iter().filter(|(_, name)| held(name)) {
                 restore_sqlite(&database, stream, &mut pour).await?;
             }
             sync(path.parent().unwrap_or(Path::new(".")))?;
         }
         Backend::Postgres { url } => {
             let schema = manifest.schema.as_ref().context("the backup names no tables")?;
-            restore_postgres(url, schema, &mut pour).await.context(
-                "the database may hold empty tables now: make it anew before the next attempt",
-            )?;
+            restore_postgres(url, schema, &mut pour)
+                .await
+                .context("the database may hold empty tables now: make it anew before the next attempt")?;
         }
     }
     let mut folders = HashSet::new();
@@ -108,10 +111,13 @@ pub async fn restore(config: &Config, restore: &Restore) -> anyhow::Result<(Stri
         let path = config.data_folder.join(&file.path);
         let folder = path.parent().unwrap_or(&config.data_folder);
         fs::create_dir_all(folder)?;
-        let mut to = File::create_new(&path).with_context(|| format!("failed to write {}", path.display()))?;
+        let mut to =
+            File::create_new(&path).with_context(|| format!("failed to write {}", path.display()))?;
         bar.inc(vault.give(&file.sha256, &mut to)?);
         to.sync_all()?;
-        folders.extend(folder.ancestors().take_while(|f| f.starts_with(&config.data_folder)).map(Path::to_owned));
+        folders.extend(
+            folder.ancestors().take_while(|f| f.starts_with(&config.data_folder)).map(Path::to_owned),
+        );
     }
     folders.insert(config.data_folder.clone());
     for folder in folders {

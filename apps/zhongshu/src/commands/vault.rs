@@ -118,7 +118,8 @@ struct Sealed {
 impl Manifest {
     /// Every object that it names, with what it is part of.
     pub fn objects(&self) -> impl Iterator<Item = (&str, &str)> {
-        let streams = self.streams.iter().flat_map(|s| s.pieces.iter().map(|p| (p.as_str(), s.name.as_str())));
+        let streams =
+            self.streams.iter().flat_map(|s| s.pieces.iter().map(|p| (p.as_str(), s.name.as_str())));
         streams.chain(self.files.iter().map(|f| (f.sha256.as_str(), f.path.as_str())))
     }
 
@@ -335,7 +336,9 @@ impl Vault {
             return Err(wrong("it does not match its own checksum".into()));
         }
         // A path is joined to the data folder: it must stay inside.
-        let outside = |f: &&FileEntry| Path::new(&f.path).components().any(|c| !matches!(c, std::path::Component::Normal(_)));
+        let outside = |f: &&FileEntry| {
+            Path::new(&f.path).components().any(|c| !matches!(c, std::path::Component::Normal(_)))
+        };
         match manifest.files.iter().find(outside) {
             Some(file) => Err(wrong(format!("the path {:?} leads out of the data folder", file.path))),
             None => Ok(manifest),
@@ -403,7 +406,12 @@ impl Vault {
 
     /// Reads every object of a backup; what is wrong, a line each, with the file or table that it
     /// is part of. `tell` is told of each object's length.
-    pub fn verify(&self, manifest: &Manifest, seen: &mut HashSet<String>, tell: &mut dyn FnMut(u64)) -> Vec<String> {
+    pub fn verify(
+        &self,
+        manifest: &Manifest,
+        seen: &mut HashSet<String>,
+        tell: &mut dyn FnMut(u64),
+    ) -> Vec<String> {
         let mut wrong = Vec::new();
         for (object, of) in manifest.objects() {
             if seen.contains(object) {

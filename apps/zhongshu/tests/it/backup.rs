@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::testing::TestDatabase;
 use store::Backend;
+use store::testing::TestDatabase;
 use testkit::Installation;
 use zhongshu::commands::vault::{Vault, VaultError};
 

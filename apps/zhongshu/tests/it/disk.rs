@@ -40,7 +40,9 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
     }
     let hub = under.serve().await.unwrap();
     let (samples, tasks) = ledger.acknowledged();
-    eprintln!("power loss: {samples} samples, {tasks} task changes acknowledged; {taken_back} writes taken back");
+    eprintln!(
+        "power loss: {samples} samples, {tasks} task changes acknowledged; {taken_back} writes taken back"
+    );
     let findings = audit_settled(&ledger, &site.cleaner(&hub).await).await;
     assert_eq!(findings, Findings::default());
     assert!(samples > 200 && tasks > 4, "{samples} samples and {tasks} task changes are no load");
@@ -141,7 +143,8 @@ fn early_pubacks(steps: &[Step], mqtt: u16) -> (usize, Vec<String>) {
                     }
                     acknowledged += 1;
                     let read = read_at.remove(&(*connection, id));
-                    let covered = read.is_some_and(|read| synced.iter().rev().any(|(first, _)| *first > read));
+                    let covered =
+                        read.is_some_and(|read| synced.iter().rev().any(|(first, _)| *first > read));
                     if !covered {
                         early.push(format!("step {now}: packet {id} on connection {connection}"));
                     }

@@ -96,6 +96,11 @@ impl Site {
         Client::log_in(&running.url, "cleaner", &self.password).await.unwrap()
     }
 
+    /// The same while the hub may refuse.
+    pub async fn cleaner_if(&self, running: &Running) -> Option<Client> {
+        Client::log_in(&running.url, "cleaner", &self.password).await.ok()
+    }
+
     pub async fn device(&self, running: &Running, thing: &str) -> Device {
         Device::connect(running.mqtt, thing, &self.secrets[thing]).await.unwrap()
     }
@@ -153,6 +158,11 @@ impl Ledger {
         (samples, entries.tasks.len())
     }
 
+    /// Every instant that was sent for a thing, acknowledged or not.
+    pub fn sent(&self, thing: &str) -> Vec<Micros> {
+        self.entries.lock().unwrap().samples[thing].keys().copied().collect()
+    }
+
     /// A copy of what is acknowledged by now.
     pub fn so_far(&self) -> Self {
         let entries = self.entries.lock().unwrap();
@@ -198,7 +208,9 @@ impl Load {
         let (cleaner, ledger) = (site.cleaner(running).await, ledger.clone());
         tasks.spawn(async move {
             loop {
-                let Ok(page) = cleaner.get("/api/v1/tasks?mine=true&state=open&limit=50").await else { return };
+                let Ok(page) = cleaner.get("/api/v1/tasks?mine=true&state=open&limit=50").await else {
+                    return;
+                };
                 for task in page["items"].as_array().unwrap() {
                     let id = task["id"].as_str().unwrap();
                     let path = format!("/api/v1/tasks/{id}/complete");
@@ -265,7 +277,9 @@ pub async fn audit(ledger: &Ledger, cleaner: &Client) -> Findings {
         alerts.sort();
         for pair in alerts.windows(2) {
             if pair[0].1.is_none_or(|resolved| resolved > pair[1].0) {
-                findings.wrong.push(format!("{thing}: an alert opened twice, at {:?} and {:?}", pair[0].0, pair[1].0));
+                findings
+                    .wrong
+                    .push(format!("{thing}: an alert opened twice, at {:?} and {:?}", pair[0].0, pair[1].0));
             }
         }
         let lows = &sent[thing];
@@ -321,11 +335,8 @@ pub async fn all(cleaner: &Client, list: &str) -> Vec<Value> {
 /// Stores `count` samples of the `old-…` bins, spread over the last hours, as a busy day leaves
 /// them: segments of 500.
 pub async fn preload(backend: &Backend, count: usize) {
-    let config = store::StoreConfig {
-        backend: backend.clone(),
-        time_zone: jiff::tz::TimeZone::UTC,
-        exclusive: true,
-    };
+    let config =
+        store::StoreConfig { backend: backend.clone(), time_zone: jiff::tz::TimeZone::UTC, exclusive: true };
     let store = store::Store::open(config).await.unwrap();
     let sql = "SELECT key FROM datastreams WHERE thing LIKE 'old-%' ORDER BY key";
     let keys: Vec<(i64,)> = store.read().all(sql, vec![]).await.unwrap();

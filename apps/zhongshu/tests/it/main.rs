@@ -6,6 +6,7 @@ mod city;
 mod crash;
 mod demo;
 mod disk;
+mod faults;
 mod load;
 mod openapi;
 mod packs;

@@ -67,7 +67,10 @@ async fn make_a_fixture() {
         match &site.database.backend {
             Backend::Sqlite { .. } => {
                 for file in ["state.db", "observations.db"] {
-                    pack(&folder.join(format!("{file}.gz")), &fs::read(site.installation.data.join(file)).unwrap());
+                    pack(
+                        &folder.join(format!("{file}.gz")),
+                        &fs::read(site.installation.data.join(file)).unwrap(),
+                    );
                 }
             }
             Backend::Postgres { url } => {
@@ -78,7 +81,8 @@ async fn make_a_fixture() {
                 assert!(dump.status.success());
                 // Lines with a backslash are psql's own commands.
                 let text = String::from_utf8(dump.stdout).unwrap();
-                let text: String = text.lines().filter(|l| !l.starts_with('\\')).fold(String::new(), |t, l| t + l + "\n");
+                let text: String =
+                    text.lines().filter(|l| !l.starts_with('\\')).fold(String::new(), |t, l| t + l + "\n");
                 pack(&folder.join("postgres.sql.gz"), text.as_bytes());
             }
         }
@@ -170,7 +174,8 @@ async fn the_databases_of_every_version_open_and_everything_is_there() {
             for value in [4.0, 3.0] {
                 assert!(ledger.publish(&device, value).await);
             }
-            until(&cleaner, "/api/v1/alerts", |page| (page["items"].as_array()?.len() == 3).then_some(())).await;
+            until(&cleaner, "/api/v1/alerts", |page| (page["items"].as_array()?.len() == 3).then_some(()))
+                .await;
             assert!(stored(&cleaner, "bin-2").await.iter().any(|(t, v)| *v == 3.0 && *t > Micros(0)));
             assert!(hub.stop().await.unwrap());
             // Once rolled forward, it opens again.

@@ -202,7 +202,11 @@ fn cut_file(path: &Path, stream: &str, to: &mut dyn Pieces) -> Result<u64, Backu
 ///
 /// # Errors
 /// [`BackupError`].
-pub async fn restore_sqlite(database: &Path, stream: &str, from: &mut dyn Copied) -> Result<u64, BackupError> {
+pub async fn restore_sqlite(
+    database: &Path,
+    stream: &str,
+    from: &mut dyn Copied,
+) -> Result<u64, BackupError> {
     use std::io::Write as _;
     let disk = |error| BackupError::Disk { stream: stream.to_owned(), error };
     let mut file = std::fs::File::create_new(database).map_err(disk)?;
@@ -265,8 +269,9 @@ pub async fn copy_postgres(url: &str, to: &mut dyn Pieces) -> Result<Schema, Bac
 /// The tables of the schema in use, partitions with their parent, in an order that foreign keys
 /// allow.
 async fn read_schema(connection: &mut PgConnection) -> Result<Schema, BackupError> {
-    let (migration,): (i64,) =
-        sqlx::query_as("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations").fetch_one(&mut *connection).await?;
+    let (migration,): (i64,) = sqlx::query_as("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations")
+        .fetch_one(&mut *connection)
+        .await?;
     let columns: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT c.relname::text, a.attname::text, a.attidentity::text
          FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
