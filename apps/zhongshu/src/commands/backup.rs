@@ -7,7 +7,8 @@
 //! 2. **Segments** of observations (on PostgreSQL in the same snapshot as the state).
 //! 3. **The lake.** What was a segment in step 2 may be in the lake too by now: the same samples
 //!    twice are the same samples. The other way round, one that moved in between would be in
-//!    neither. Numbers of segments jump on restoring (`store::backup`).
+//!    neither. So the lake may know numbers of segments that the copied counter has not given yet:
+//!    the lake starts its counter after what its table has taken in.
 //! 4. **Photos.** Their bytes are on disk before their rows are.
 //!
 //! Everything acknowledged before the backup began is in it. The hub's hold on the database is not

@@ -95,7 +95,7 @@ pub async fn restore(config: &Config, restore: &Restore) -> anyhow::Result<(Stri
             }
             let held = |name: &str| manifest.streams.iter().any(|s| s.name == name);
             for (database, stream) in databases(path).into_iter().filter(|(_, name)| held(name)) {
-                restore_sqlite(&database, stream, &mut pour).await?;
+                restore_sqlite(&database, stream, &mut pour)?;
             }
             sync(path.parent().unwrap_or(Path::new(".")))?;
         }

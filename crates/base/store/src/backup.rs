@@ -28,11 +28,6 @@ const SHORTEST: usize = 256 << 10;
 const LONGEST: usize = 4 << 20;
 /// SQLite's smallest usual page: pieces of a file end at multiples of it.
 const PAGE: usize = 4096;
-/// How far the numbers of segments jump when a database is restored. The lake is copied after the
-/// segments, so that it may hold some with higher numbers than the copied counter: a new segment
-/// must never be given one of those, or it would count as moved to the lake already.
-const JUMP: i64 = 1 << 32;
-
 /// Why a copy or its way back failed. Messages are fragments that fit after "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
@@ -89,6 +84,8 @@ pub struct Schema {
     pub migration: i64,
     /// The tables; each is a stream of its name.
     pub tables: Vec<Table>,
+    /// The sequences and the last number that each gave.
+    pub sequences: Vec<(String, i64)>,
 }
 
 /// A table of a PostgreSQL copy.
@@ -98,8 +95,6 @@ pub struct Table {
     pub name: String,
     /// Its columns in the order of the copy.
     pub columns: Vec<String>,
-    /// The column that numbers its rows and the last number given, if one does.
-    pub counter: Option<(String, i64)>,
     /// Its partitions and their bounds as PostgreSQL writes them.
     pub partitions: Vec<(String, String)>,
 }
@@ -202,11 +197,7 @@ fn cut_file(path: &Path, stream: &str, to: &mut dyn Pieces) -> Result<u64, Backu
 ///
 /// # Errors
 /// [`BackupError`].
-pub async fn restore_sqlite(
-    database: &Path,
-    stream: &str,
-    from: &mut dyn Copied,
-) -> Result<u64, BackupError> {
+pub fn restore_sqlite(database: &Path, stream: &str, from: &mut dyn Copied) -> Result<u64, BackupError> {
     use std::io::Write as _;
     let disk = |error| BackupError::Disk { stream: stream.to_owned(), error };
     let mut file = std::fs::File::create_new(database).map_err(disk)?;
@@ -216,20 +207,6 @@ pub async fn restore_sqlite(
         length += piece.len() as u64;
     }
     file.sync_all().map_err(disk)?;
-    drop(file);
-    let mut connection = SqliteConnection::connect_with(&crate::database::sqlite_options(database)).await?;
-    let counted: (i64,) = sqlx::query_as(
-        "SELECT COUNT(*) FROM sqlite_schema WHERE name = 'segments' AND sql LIKE '%AUTOINCREMENT%'",
-    )
-    .fetch_one(&mut connection)
-    .await?;
-    if counted.0 > 0 {
-        sqlx::query("UPDATE sqlite_sequence SET seq = seq + $1 WHERE name = 'segments'")
-            .bind(JUMP)
-            .execute(&mut connection)
-            .await?;
-    }
-    connection.close().await?;
     Ok(length)
 }
 
@@ -255,13 +232,12 @@ pub async fn copy_postgres(url: &str, to: &mut dyn Pieces) -> Result<Schema, Bac
     }
     raw(&mut connection, "COMMIT").await?;
     // Numbers are given outside transactions: read last, they are at least those of the rows.
-    for table in &mut schema.tables {
-        if let Some((column, last)) = &mut table.counter {
-            let sql = "SELECT COALESCE(pg_sequence_last_value(pg_get_serial_sequence($1, $2)::regclass), 0)";
-            let asked = sqlx::query_as(sql).bind(quote(&table.name)).bind(&*column);
-            (*last,) = asked.fetch_one(&mut connection).await?;
-        }
-    }
+    schema.sequences = sqlx::query_as(
+        "SELECT sequencename::text, last_value FROM pg_sequences
+         WHERE schemaname = current_schema() AND last_value IS NOT NULL ORDER BY 1",
+    )
+    .fetch_all(&mut connection)
+    .await?;
     connection.close().await?;
     Ok(schema)
 }
@@ -272,8 +248,8 @@ async fn read_schema(connection: &mut PgConnection) -> Result<Schema, BackupErro
     let (migration,): (i64,) = sqlx::query_as("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations")
         .fetch_one(&mut *connection)
         .await?;
-    let columns: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT c.relname::text, a.attname::text, a.attidentity::text
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT c.relname::text, a.attname::text
          FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
          WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
            AND NOT c.relispartition AND c.relname <> '_sqlx_migrations'
@@ -298,14 +274,11 @@ async fn read_schema(connection: &mut PgConnection) -> Result<Schema, BackupErro
     .fetch_all(&mut *connection)
     .await?;
     let mut tables: Vec<Table> = Vec::new();
-    for (table, column, identity) in columns {
+    for (table, column) in columns {
         if tables.last().is_none_or(|t| t.name != table) {
             tables.push(Table { name: table.clone(), ..Table::default() });
         }
         if let Some(last) = tables.last_mut() {
-            if !identity.is_empty() {
-                last.counter = Some((column.clone(), 0));
-            }
             last.columns.push(column);
         }
     }
@@ -322,7 +295,7 @@ async fn read_schema(connection: &mut PgConnection) -> Result<Schema, BackupErro
         let at = tables.iter().position(|t| !waiting(t)).unwrap_or(0);
         ordered.push(tables.remove(at));
     }
-    Ok(Schema { migration, tables: ordered })
+    Ok(Schema { migration, tables: ordered, sequences: Vec::new() })
 }
 
 /// Fills an empty PostgreSQL database from a copy: the schema as it was then (the hub rolls it
@@ -352,11 +325,7 @@ pub async fn restore_postgres(url: &str, schema: &Schema, from: &mut dyn Copied)
     }
     for table in &schema.tables {
         let name = quote(&table.name);
-        for (partition, bound) in &table.partitions {
-            let partition = quote(partition);
-            let sql = format!("CREATE TABLE IF NOT EXISTS {partition} PARTITION OF {name} {bound}");
-            raw(&mut connection, &sql).await?;
-        }
+        remake_partitions(&mut connection, table).await?;
         let columns = list(&table.columns);
         let mut rows = connection.copy_in_raw(&format!("COPY {name} ({columns}) FROM STDIN")).await?;
         loop {
@@ -370,18 +339,35 @@ pub async fn restore_postgres(url: &str, schema: &Schema, from: &mut dyn Copied)
             }
         }
         rows.finish().await?;
-        if let Some((column, last)) = &table.counter {
-            let next = last + 1 + if table.name == "segments" { JUMP } else { 0 };
-            sqlx::query("SELECT setval(pg_get_serial_sequence($1, $2), $3, false)")
-                .bind(&name)
-                .bind(column)
-                .bind(next)
-                .execute(&mut connection)
-                .await?;
-        }
+    }
+    for (sequence, last) in &schema.sequences {
+        sqlx::query("SELECT setval($1::regclass, $2)")
+            .bind(quote(sequence))
+            .bind(last)
+            .execute(&mut connection)
+            .await?;
     }
     raw(&mut connection, "COMMIT").await?;
     connection.close().await?;
+    Ok(())
+}
+
+/// The partitions as they were: those that migrations made have other bounds.
+async fn remake_partitions(connection: &mut PgConnection, table: &Table) -> Result<(), BackupError> {
+    let made: Vec<(String,)> = sqlx::query_as(
+        "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = $1::regclass AND c.relispartition",
+    )
+    .bind(quote(&table.name))
+    .fetch_all(&mut *connection)
+    .await?;
+    for (partition,) in made {
+        raw(connection, &format!("DROP TABLE {}", quote(&partition))).await?;
+    }
+    for (partition, bound) in &table.partitions {
+        let (partition, parent) = (quote(partition), quote(&table.name));
+        raw(connection, &format!("CREATE TABLE {partition} PARTITION OF {parent} {bound}")).await?;
+    }
     Ok(())
 }
 
