@@ -3,8 +3,10 @@
 //! Every key may stand in each of the three; a key that is not one of ours is an error that says
 //! which are.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -36,6 +38,28 @@ pub struct Config {
     pub log_format: LogFormat,
     /// How many devices may be connected.
     pub mqtt_connections: usize,
+    /// Where pages and API listen with TLS besides; needs a certificate.
+    pub https: Option<SocketAddr>,
+    /// Where devices connect with TLS besides; needs a certificate.
+    pub mqtts: Option<SocketAddr>,
+    /// The certificate chain (PEM, the hub's own first); read again when the file changes.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key (PEM).
+    pub tls_key: Option<PathBuf>,
+    /// Lets MQTT clients in without credentials: for conformance tests, on loopback only.
+    pub mqtt_anonymous: bool,
+    /// Lets MQTT clients use any topic, as a plain broker: for conformance tests, on loopback only.
+    pub mqtt_open_topics: bool,
+    /// Where the table of observations lies: a folder, or `s3://bucket/prefix`; `lake` in the data
+    /// folder when absent.
+    pub lake: Option<String>,
+    /// Options of an object store, as `object_store` names them (`aws_region`, `aws_endpoint`, …).
+    #[serde(default)]
+    pub lake_options: BTreeMap<String, String>,
+    /// How often observations move from the log to the table: `60s`, `PT1M`.
+    pub lake_compact_every: String,
+    /// MiB of the newest observations that are kept in memory for reading.
+    pub lake_memory: usize,
 }
 
 /// How log lines look.
@@ -81,7 +105,7 @@ impl From<config::ConfigError> for ConfigError {
 }
 
 /// Every key, as the fields of [`Config`].
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 20] = [
     "data_folder",
     "database",
     "http",
@@ -92,6 +116,16 @@ const KEYS: [&str; 10] = [
     "log",
     "log_format",
     "mqtt_connections",
+    "https",
+    "mqtts",
+    "tls_certificate",
+    "tls_key",
+    "mqtt_anonymous",
+    "mqtt_open_topics",
+    "lake",
+    "lake_options",
+    "lake_compact_every",
+    "lake_memory",
 ];
 
 /// A key that is not one of ours is more often misspelt than meant for somebody else.
@@ -150,7 +184,11 @@ impl Config {
             .set_default("secure_cookies", false)?
             .set_default("log", "info")?
             .set_default("log_format", "text")?
-            .set_default("mqtt_connections", 10_000)?;
+            .set_default("mqtt_connections", 10_000)?
+            .set_default("mqtt_anonymous", false)?
+            .set_default("mqtt_open_topics", false)?
+            .set_default("lake_compact_every", "60s")?
+            .set_default("lake_memory", 256)?;
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
@@ -169,7 +207,42 @@ impl Config {
                 reason: "must lie between 0.001 and 100000".into(),
             });
         }
+        config.lake_compact_every()?;
+        if (config.https.is_some() || config.mqtts.is_some())
+            && (config.tls_certificate.is_none() || config.tls_key.is_none())
+        {
+            return Err(ConfigError::Value {
+                key: "https, mqtts",
+                value: "set".into(),
+                reason: "TLS needs tls_certificate and tls_key".into(),
+            });
+        }
+        if (config.mqtt_anonymous || config.mqtt_open_topics) && !config.is_loopback() {
+            return Err(ConfigError::Value {
+                key: "mqtt_anonymous, mqtt_open_topics",
+                value: "true".into(),
+                reason: "they are for conformance tests: every address must be one of loopback".into(),
+            });
+        }
         Ok(config)
+    }
+
+    /// How often observations move from the log to the table.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for what is no duration between a second and a day.
+    pub fn lake_compact_every(&self) -> Result<Duration, ConfigError> {
+        let wrong = |reason: String| ConfigError::Value {
+            key: "lake_compact_every",
+            value: self.lake_compact_every.clone(),
+            reason,
+        };
+        let every: jiff::SignedDuration =
+            self.lake_compact_every.parse().map_err(|e: jiff::Error| wrong(e.to_string()))?;
+        Duration::try_from(every)
+            .ok()
+            .filter(|d| (1..=86_400).contains(&d.as_secs()))
+            .ok_or_else(|| wrong("must lie between one second and one day".into()))
     }
 
     /// The city's time zone.
@@ -196,7 +269,8 @@ impl Config {
     /// Whether every address is one that only this machine reaches.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.http.ip().is_loopback() && self.mqtt.ip().is_loopback()
+        let addresses = [Some(self.http), Some(self.mqtt), self.https, self.mqtts];
+        addresses.into_iter().flatten().all(|a| a.ip().is_loopback())
     }
 }
 
@@ -228,6 +302,9 @@ mod tests {
             ("time_zone = \"Mars/Olympus\"", vec![], "time_zone"),
             ("process_speed = -1", vec![], "process_speed"),
             ("log_format = \"xml\"", vec![], "log_format"),
+            ("https = \"127.0.0.1:1\"", vec![], "tls_certificate"),
+            ("mqtt_anonymous = true\nhttp = \"0.0.0.0:1\"", vec![], "loopback"),
+            ("lake_compact_every = \"0s\"", vec![], "lake_compact_every"),
             ("", vec![("ZHONGSHU_HTPP".to_owned(), "1".to_owned())], "variable ZHONGSHU_HTPP"),
         ] {
             std::fs::write(&file, toml).unwrap();

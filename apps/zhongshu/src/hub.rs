@@ -15,12 +15,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use watch::Watch;
+use watch::broker::StoredBroker;
 use work::{Work, WorkConfig};
 
 use crate::config::Config;
 use crate::http::{Streams, Tail, application, serve};
 use crate::services::AskDevice;
 use crate::telemetry;
+use crate::tls::Certificate;
 
 /// How long the whole of stopping may take; what hangs then is left to the next start.
 const STOPPING: Duration = Duration::from_secs(45);
@@ -55,7 +57,8 @@ pub struct Hub {
     lake: Arc<Lake>,
     gateway: Gateway,
     http: SocketAddr,
-    server: JoinHandle<()>,
+    https: Option<SocketAddr>,
+    servers: Vec<JoinHandle<()>>,
     routes: Vec<RouteAccess>,
 }
 
@@ -67,6 +70,17 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let time_zone = config.time_zone()?;
     let store = StoreConfig { backend: config.backend(), time_zone, exclusive: true };
     Ok(Store::open(store).await?)
+}
+
+/// The lake as configured.
+///
+/// # Errors
+/// What is wrong with its settings.
+pub fn lake_config(config: &Config) -> anyhow::Result<LakeConfig> {
+    let mut lake = LakeConfig::beside(&config.backend());
+    lake.memory = config.lake_memory << 20;
+    lake.compact_every = config.lake_compact_every()?;
+    Ok(lake)
 }
 
 impl Hub {
@@ -102,18 +116,30 @@ impl Hub {
         let files = config.data_folder.join("files");
         let platform_config = PlatformConfig { files, secure_cookies: config.secure_cookies };
         let platform = Platform::open(store.clone(), &packs, platform_config).await?;
-        let lake = Lake::open(LakeConfig::beside(&config.backend())).await?;
+        let lake = Lake::open(lake_config(&config)?).await?;
         let watch = Watch::open(store.clone(), platform.clone(), lake.clone(), &packs).await?;
         let ask_device = AskDevice::new();
         let work_config = WorkConfig { process_speed: config.process_speed };
         let work = Work::open(store.clone(), platform.clone(), &packs, work_config, vec![ask_device.clone()])
             .await?;
+        let certificate = match (&config.tls_certificate, &config.tls_key) {
+            (Some(chain), Some(key)) => Some(Certificate::read(chain, key)?),
+            _ => None,
+        };
+        let mqtts = match (config.mqtts, &certificate) {
+            (Some(address), Some(certificate)) => Some((address, certificate.server(&[b"mqtt"])?)),
+            _ => None,
+        };
         let gateway_config = GatewayConfig {
             mqtt: config.mqtt,
+            mqtts,
             max_connections: config.mqtt_connections,
+            anonymous: config.mqtt_anonymous,
+            open_topics: config.mqtt_open_topics,
             ..GatewayConfig::default()
         };
-        let gateway = Gateway::start(gateway_config, watch.clone(), watch.clone())
+        let broker = StoredBroker::new(store.clone());
+        let gateway = Gateway::start(gateway_config, watch.clone(), watch.clone(), broker)
             .await
             .with_context(|| format!("failed to listen for MQTT on {}", config.mqtt))?;
         ask_device.connect(gateway.commands());
@@ -121,6 +147,16 @@ impl Hub {
             .await
             .with_context(|| format!("failed to listen for HTTP on {}", config.http))?;
         let http = listener.local_addr()?;
+        let secure = match (config.https, &certificate) {
+            (Some(address), Some(certificate)) => {
+                let listener = TcpListener::bind(address)
+                    .await
+                    .with_context(|| format!("failed to listen for HTTPS on {address}"))?;
+                Some((listener, certificate.server(&[b"h2", b"http/1.1"])?))
+            }
+            _ => None,
+        };
+        let https = secure.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
         let stop = CancellationToken::new();
         let tail = Tail::follow(store.clone());
         let rooms = Arc::new(Rooms {
@@ -136,15 +172,34 @@ impl Hub {
             stop,
         });
         let (application, routes) = application(&rooms);
-        let server = tokio::spawn(serve(listener, application, rooms.stop.clone()));
+        let mut servers =
+            vec![tokio::spawn(serve(listener, None, application.clone(), rooms.stop.clone()))];
+        if let Some((listener, tls)) = secure {
+            servers.push(tokio::spawn(serve(listener, Some(tls), application, rooms.stop.clone())));
+        }
+        if let Some(certificate) = certificate {
+            servers.push(tokio::spawn(certificate.follow(rooms.stop.clone())));
+        }
         tracing::info!(%http, mqtt = %gateway.mqtt_addr(), database = rooms.store.backend().name(), "the hub runs");
-        Ok(Self { rooms, lake, gateway, http, server, routes })
+        Ok(Self { rooms, lake, gateway, http, https, servers, routes })
     }
 
     /// Where pages and API are.
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where pages and API are with TLS.
+    #[must_use]
+    pub fn https(&self) -> Option<SocketAddr> {
+        self.https
+    }
+
+    /// Where devices connect with TLS.
+    #[must_use]
+    pub fn mqtts(&self) -> Option<SocketAddr> {
+        self.gateway.mqtts_addr()
     }
 
     /// Where devices connect.
@@ -187,8 +242,10 @@ impl Hub {
     async fn stop_in_order(self) {
         self.rooms.stop.cancel();
         self.gateway.stop().await;
-        if let Err(e) = self.server.await {
-            tracing::warn!(error = %e, "the HTTP server ended badly");
+        for server in self.servers {
+            if let Err(e) = server.await {
+                tracing::warn!(error = %e, "the HTTP server ended badly");
+            }
         }
         self.rooms.watch.stop().await;
         self.rooms.work.stop().await;

@@ -10,6 +10,7 @@ pub mod hub;
 pub mod packs;
 pub mod services;
 pub mod telemetry;
+pub mod tls;
 
 pub use config::Config;
 pub use hub::Hub;

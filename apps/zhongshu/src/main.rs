@@ -37,6 +37,18 @@ struct Settings {
     /// Where devices connect [default: 127.0.0.1:1883]
     #[arg(long, global = true, value_name = "ADDRESS")]
     mqtt: Option<String>,
+    /// Where pages and API listen with TLS besides [default: nowhere]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    https: Option<String>,
+    /// Where devices connect with TLS besides [default: nowhere]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    mqtts: Option<String>,
+    /// Where the table of observations lies: a folder, or s3://bucket/prefix [default: lake in the data folder]
+    #[arg(long, global = true, value_name = "PLACE")]
+    lake: Option<String>,
+    /// How often observations move from the log to the table [default: 60s]
+    #[arg(long, global = true, value_name = "DURATION")]
+    lake_compact_every: Option<String>,
     /// The time zone of the city [default: Asia/Shanghai]
     #[arg(long, global = true, value_name = "ZONE")]
     time_zone: Option<String>,
@@ -111,6 +123,10 @@ fn run() -> anyhow::Result<()> {
         ("database", s.database),
         ("http", s.http),
         ("mqtt", s.mqtt),
+        ("https", s.https),
+        ("mqtts", s.mqtts),
+        ("lake", s.lake),
+        ("lake_compact_every", s.lake_compact_every),
         ("time_zone", s.time_zone),
         ("process_speed", s.process_speed),
         ("log", s.log),
@@ -211,6 +227,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let hub = Hub::start(config).await?;
     println!("pages and API: http://{}", hub.http());
     println!("devices (MQTT): {}", hub.mqtt());
+    if let Some(address) = hub.https() {
+        println!("pages and API with TLS: https://{address}");
+    }
+    if let Some(address) = hub.mqtts() {
+        println!("devices with TLS (MQTT): {address}");
+    }
     let lost = tokio::select! {
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,

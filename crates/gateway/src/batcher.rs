@@ -10,13 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use model::observation::{BATCH_CAP, Ingest, IngestError, Sample, Unreadable};
+use model::observation::{Columns, Ingest, IngestError, Unreadable};
 use tokio::sync::Notify;
 
 use crate::meters::Meters;
 use crate::mqtt::link::Link;
 
 /// Unreadable messages of one batch; each is at most 4 KiB, so that a batch stays below 2 MiB.
+/// Samples of one batch: what a commit of a few milliseconds takes.
+const BATCH_CAP: usize = 8192;
+
 const UNREADABLE_CAP: usize = 400;
 
 /// After a refused batch the next attempt waits, twice as long each time up to the last of these:
@@ -27,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// What one session read and has not handed over yet.
 #[derive(Default)]
 pub(crate) struct Group {
-    pub(crate) samples: Vec<Sample>,
+    pub(crate) samples: Columns,
     pub(crate) unreadable: Vec<Unreadable>,
     /// QoS 1 messages among them: so many acknowledgements wait for this group's commit.
     pub(crate) acks: u64,
@@ -46,7 +49,7 @@ impl Group {
 
 pub(crate) struct Batch {
     number: u32,
-    samples: Vec<Sample>,
+    samples: Columns,
     unreadable: Vec<Unreadable>,
     /// A connection stands here once however often it added to the batch.
     receipts: Vec<Receipt>,
@@ -121,7 +124,7 @@ impl Queue {
                 line.opened = line.opened.wrapping_add(1);
                 line.batches.push_back(Batch {
                     number: line.opened,
-                    samples: Vec::new(),
+                    samples: Columns::default(),
                     unreadable: Vec::new(),
                     receipts: Vec::new(),
                 });

@@ -13,7 +13,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use model::observation::{FUTURE_TOLERANCE_MICROS, quality};
-use model::{DatastreamKey, Micros, observation::Sample};
+use model::{
+    DatastreamKey, Micros,
+    observation::{Columns, Sample},
+};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// The most observations that one message carries.
@@ -63,7 +66,7 @@ pub fn decode(
     payload: &[u8],
     datastream: DatastreamKey,
     now: Micros,
-    out: &mut Vec<Sample>,
+    out: &mut Columns,
 ) -> Result<(), PayloadError> {
     let start = payload.iter().position(|b| !b.is_ascii_whitespace()).ok_or(PayloadError::Empty)?;
     let sample = |row: Row, position| row.sample(datastream, now, position);

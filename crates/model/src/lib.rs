@@ -13,9 +13,11 @@
 //! | [`event`] | what a room tells the others after its commit |
 //! | [`context`] | who asks, with which grants, under which request id |
 //! | [`observation`] | samples, and the contracts of the doors they come in by |
+//! | [`broker`] | what MQTT sessions must not forget, and who keeps it |
 //! | [`command`] | what goes down to a device |
 
 pub mod area;
+pub mod broker;
 pub mod command;
 pub mod context;
 pub mod event;

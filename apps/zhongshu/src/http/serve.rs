@@ -15,6 +15,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, service_fn};
@@ -27,9 +29,15 @@ const HEAD: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until `stop`, then lets requests under way finish within a bound.
-pub async fn serve(listener: TcpListener, application: Router, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    application: Router,
+    stop: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
+    let tls = tls.map(TlsAcceptor::from);
     loop {
         // No place, no accept: the kernel's own queue waits, and then refuses.
         let place = tokio::select! {
@@ -50,15 +58,28 @@ pub async fn serve(listener: TcpListener, application: Router, stop: Cancellatio
                 }
             },
         };
-        let service = connection_service(application.clone(), peer);
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD);
-        let connection = builder.serve_connection(TokioIo::new(socket), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection.into_owned());
+        let service = TowerToHyperService::new(connection_service(application.clone(), peer));
+        let (tls, watcher) = (tls.clone(), graceful.watcher());
         tokio::spawn(async move {
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+            builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD);
+            let ended = match tls {
+                None => {
+                    let connection = builder.serve_connection(TokioIo::new(socket), service);
+                    watcher.watch(connection.into_owned()).await
+                }
+                Some(tls) => match tokio::time::timeout(HEAD, tls.accept(socket)).await {
+                    Ok(Ok(socket)) => {
+                        let connection = builder.serve_connection(TokioIo::new(socket), service);
+                        watcher.watch(connection.into_owned()).await
+                    }
+                    Ok(Err(e)) => Err(e.into()),
+                    Err(_) => Err("the handshake took too long".into()),
+                },
+            };
             // A peer that breaks off is its own business.
-            if let Err(e) = connection.await {
+            if let Err(e) = ended {
                 tracing::debug!(error = %e, %peer, "a connection ended badly");
             }
             drop(place);

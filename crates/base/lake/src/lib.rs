@@ -3,35 +3,42 @@
 //! A batch of samples is committed as one *segment*, an Arrow IPC stream in one database row;
 //! that row is the log and there is no other. [`Lake::append`] returns **after the commit is on
 //! disk**: whoever acknowledges a device does it then and not before. After the commit the
-//! samples join what is kept in memory for reading: the last value of every datastream and its
-//! recent curve. [`Lake::open`] rebuilds that from the segments.
+//! samples join what is kept in memory for reading: the last value of every datastream, and the
+//! newest observations in sorted runs. [`Lake::open`] rebuilds that from the segments.
 //!
 //! | module | what is there |
 //! | --- | --- |
-//! | [`segment`] | samples to Arrow IPC and back, with a checksum |
+//! | [`rows`] | observations as Arrow columns |
+//! | [`segment`] | rows to Arrow IPC and back, with a checksum |
 //! | `log` | the rows of segments, in SQLite or PostgreSQL |
-//! | [`recent`] | last values and recent curves in memory |
+//! | [`recent`] | last values in memory |
+//! | `hot` | the newest observations in memory |
 //!
 //! A segment that cannot be read back is named by its number, counted and left out; it never
 //! stops the hub.
 
 pub mod recent;
+pub mod rows;
 pub mod segment;
 
 mod error;
+mod hot;
 mod log;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use model::observation::{FUTURE_TOLERANCE_MICROS, Sample};
+use model::observation::{Columns, quality};
 use model::{DatastreamKey, Micros};
 
 pub use error::LakeError;
+use hot::Hot;
 pub use log::LakeDatabase;
 use log::{Log, Row};
 pub use recent::Point;
 use recent::Recent;
+pub use rows::Rows;
 pub use segment::{Damaged, Segment};
 
 /// How to open a lake.
@@ -39,15 +46,13 @@ pub use segment::{Damaged, Segment};
 pub struct LakeConfig {
     /// Where the segments are.
     pub database: LakeDatabase,
-    /// How far back the curves in memory reach, in microseconds.
-    pub window: i64,
-    /// How many points of a datastream are kept in memory at most; the oldest go first.
-    pub max_points: usize,
+    /// How many bytes of the newest observations are kept in memory for reading.
+    pub memory: usize,
 }
 
 impl LakeConfig {
     /// Beside the state: for SQLite `observations.db` in the same folder, for PostgreSQL the same
-    /// database. Curves of 24 hours and at most 8,192 points.
+    /// database. 256 MiB in memory.
     #[must_use]
     pub fn beside(state: &store::Backend) -> Self {
         let database = match state {
@@ -56,7 +61,7 @@ impl LakeConfig {
             }
             store::Backend::Postgres { url } => LakeDatabase::Postgres { url: url.clone() },
         };
-        Self { database, window: Micros::DAY, max_points: 8192 }
+        Self { database, memory: 256 << 20 }
     }
 }
 
@@ -64,7 +69,7 @@ impl LakeConfig {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Its samples, in order of arrival.
-    pub samples: Vec<Sample>,
+    pub samples: Columns,
     /// When it was received, by the hub's clock.
     pub received_at: Micros,
 }
@@ -78,6 +83,9 @@ const PUT_DOWN_EVERY: i64 = 10 * Micros::MINUTE;
 pub struct Lake {
     log: Log,
     recent: Recent,
+    hot: Hot,
+    /// Up to which segment nobody reads the log any more.
+    released: AtomicU64,
     /// Appending is one at a time: memory takes segments in the order of their numbers.
     writer: tokio::sync::Mutex<Writer>,
 }
@@ -99,10 +107,12 @@ impl Lake {
         let log = Log::open(&config.database).await?;
         let lake = Self {
             log,
-            recent: Recent::new(config.window, config.max_points),
+            recent: Recent::default(),
+            hot: Hot::new(config.memory, 0, i64::MIN),
+            released: AtomicU64::new(0),
             writer: tokio::sync::Mutex::new(Writer { last_seq: 0, put_down_at: store::now() }),
         };
-        lake.rebuild(store::now().plus(-config.window.saturating_add(FUTURE_TOLERANCE_MICROS))).await?;
+        lake.rebuild().await?;
         Ok(Arc::new(lake))
     }
 
@@ -117,19 +127,20 @@ impl Lake {
     /// [`LakeError::Unavailable`] when the database does not take it, [`LakeError::Empty`] for
     /// no samples.
     pub async fn append(&self, batch: Batch) -> Result<Segment, LakeError> {
-        let Batch { mut samples, received_at } = batch;
+        let Batch { samples, received_at } = batch;
         if samples.is_empty() {
             return Err(LakeError::Empty);
         }
-        samples.sort_by_key(|s| (s.datastream, s.time));
-        let row = Row::new(&samples, received_at)?;
+        let rows = Rows::new(samples);
+        let row = Row::new(&rows, received_at)?;
         let mut writer = self.writer.lock().await;
         let began = Instant::now();
         let seq = self.log.insert(row).await?;
         metrics::histogram!("zhongshu_segment_commit_seconds").record(began.elapsed().as_secs_f64());
-        metrics::counter!("zhongshu_samples_total").increment(samples.len() as u64);
+        metrics::counter!("zhongshu_samples_total").increment(rows.len() as u64);
         writer.last_seq = seq;
-        let replaced = self.recent.take(&samples, received_at);
+        let replaced = self.recent.take(&rows);
+        self.hot.push(seq, rows.clone());
         if replaced > 0 {
             metrics::counter!("zhongshu_samples_replaced_total").increment(replaced);
         }
@@ -137,7 +148,7 @@ impl Lake {
             writer.put_down_at = received_at;
             self.put_down(seq).await;
         }
-        Ok(Segment { seq, received_at, samples: samples.into() })
+        Ok(Segment { seq, received_at, rows })
     }
 
     /// The last value of a datastream: that of the newest phenomenon time. A sample from the
@@ -153,11 +164,26 @@ impl Lake {
         self.recent.last_many(keys)
     }
 
-    /// The recent curve of a datastream from `from` to `to`, both included, oldest first; the
-    /// newest `limit` points of it. Samples from the future are not on it.
-    #[must_use]
-    pub fn curve(&self, key: DatastreamKey, from: Micros, to: Micros, limit: usize) -> Vec<Point> {
-        self.recent.curve(key, from, to, limit)
+    /// The curve of a datastream from `from` to `to`, both included, oldest first; the newest
+    /// `limit` points of it, one an instant. Samples from the future are not on it.
+    ///
+    /// # Errors
+    /// [`LakeError::Unavailable`] when what is not in memory cannot be read.
+    pub async fn curve(
+        &self,
+        key: DatastreamKey,
+        from: Micros,
+        to: Micros,
+        limit: usize,
+    ) -> Result<Vec<Point>, LakeError> {
+        let view = self.hot.view();
+        let mut points: Vec<Point> = Vec::new();
+        for run in &view.runs {
+            let range = run.rows.find(key, from, to);
+            points.extend(run.rows.range(range).map(Point::from));
+        }
+        points.retain(|p| p.quality & quality::FROM_THE_FUTURE == 0);
+        Ok(newest(last_of_each(points), limit))
     }
 
     /// The segments after `seq` in order, at most `limit`; a page. A damaged one takes its place
@@ -182,6 +208,12 @@ impl Lake {
         self.log.first_since(instant).await
     }
 
+    /// Says that the segments up to `seq` are read no more: once they are in the table as well, the
+    /// log lets go of them.
+    pub fn release(&self, seq: u64) {
+        self.released.fetch_max(seq, Ordering::Relaxed);
+    }
+
     /// The number of the last segment; 0 before the first.
     pub async fn last_seq(&self) -> u64 {
         self.writer.lock().await.last_seq
@@ -199,7 +231,7 @@ impl Lake {
     /// Puts down the last values as of `seq`. Not having them costs time at the next opening and
     /// nothing else, so that a failure is only logged.
     async fn put_down(&self, seq: u64) {
-        let done = match Row::new(&self.recent.all_last(), Micros(0)) {
+        let done = match Row::new(&self.recent.all(), Micros(0)) {
             Ok(row) => self.log.put_down(seq, row).await,
             Err(e) => Err(e),
         };
@@ -208,18 +240,15 @@ impl Lake {
         }
     }
 
-    async fn rebuild(&self, since: Micros) -> Result<(), LakeError> {
+    async fn rebuild(&self) -> Result<(), LakeError> {
         let began = Instant::now();
         let mut writer = self.writer.lock().await;
         let last_seq = self.log.last_seq().await?;
         writer.last_seq = last_seq;
-        let mut after = 0;
+        let after = 0;
         match self.log.put_down_last().await?.map(|(seq, row)| (seq, row.decode())) {
-            Some((seq, Ok(last))) => {
-                self.recent.take(&last.samples, Micros(i64::MIN));
-                self.recent.clear_curves();
-                let first = self.log.first_since(since).await?;
-                after = first.map_or(seq, |first| seq.min(first.saturating_sub(1)));
+            Some((_, Ok(last))) => {
+                self.recent.take(&last.rows);
             }
             Some((_, Err(damaged))) => {
                 tracing::warn!(
@@ -229,7 +258,7 @@ impl Lake {
             }
             None => {}
         }
-        let from = after;
+        let (from, mut after) = (after, after);
         let (mut segments, mut samples, mut damaged) = (0u64, 0u64, 0u64);
         let mut told = Instant::now();
         loop {
@@ -238,8 +267,9 @@ impl Lake {
             for row in page {
                 match row.decode() {
                     Ok(segment) => {
-                        samples += segment.samples.len() as u64;
-                        self.recent.take(&segment.samples, segment.received_at);
+                        samples += segment.rows.len() as u64;
+                        self.recent.take(&segment.rows);
+                        self.hot.push(segment.seq, segment.rows);
                     }
                     Err(e) => {
                         damaged += 1;
@@ -260,4 +290,20 @@ impl Lake {
         tracing::info!(segments, samples, damaged, seconds, "the recent observations are in memory");
         Ok(())
     }
+}
+
+/// Sorted by time, of each instant the last.
+fn last_of_each(mut points: Vec<Point>) -> Vec<Point> {
+    points.sort_by_key(|p| p.time);
+    points.reverse();
+    points.dedup_by_key(|p| p.time);
+    points.reverse();
+    points
+}
+
+/// The newest `limit` of points in order.
+fn newest(mut points: Vec<Point>, limit: usize) -> Vec<Point> {
+    let surplus = points.len().saturating_sub(limit);
+    points.drain(..surplus);
+    points
 }

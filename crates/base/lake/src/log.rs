@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::Micros;
-use model::observation::Sample;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use store::database::{postgres_options, sqlite_options};
 use tokio::sync::Mutex;
 
+use crate::rows::Rows;
 use crate::segment::{self, Damaged, Segment};
 use crate::{LakeError, segment::checksum};
 
@@ -82,12 +82,13 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn new(samples: &[Sample], received_at: Micros) -> Result<Self, LakeError> {
-        let arrow_ipc = segment::encode(samples)?;
+    pub(crate) fn new(rows: &Rows, received_at: Micros) -> Result<Self, LakeError> {
+        let arrow_ipc = segment::encode(rows)?;
+        let (min_time, max_time) = rows.span().unwrap_or((Micros(0), Micros(0)));
         Ok(Self {
-            rows: samples.len() as i64,
-            min_time: samples.iter().map(|s| s.time.0).min().unwrap_or_default(),
-            max_time: samples.iter().map(|s| s.time.0).max().unwrap_or_default(),
+            rows: rows.len() as i64,
+            min_time: min_time.0,
+            max_time: max_time.0,
             received_at: received_at.0,
             checksum: checksum(&arrow_ipc),
             arrow_ipc,
@@ -117,8 +118,8 @@ impl Stored {
                 self.checksum
             )));
         }
-        let samples = segment::decode(&self.arrow_ipc).map_err(damaged)?;
-        Ok(Segment { seq: self.seq, received_at: Micros(self.received_at), samples: samples.into() })
+        let rows = segment::decode(&self.arrow_ipc).map_err(damaged)?;
+        Ok(Segment { seq: self.seq, received_at: Micros(self.received_at), rows })
     }
 }
 

@@ -1,10 +1,11 @@
-//! Last values and recent curves in memory.
+//! The last value of every datastream, in memory.
 
-use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use model::observation::{Sample, quality};
+use model::observation::{Columns, Sample, quality};
 use model::{DatastreamKey, Micros};
+
+use crate::rows::Rows;
 
 /// A value at an instant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,143 +18,82 @@ pub struct Point {
     pub quality: u8,
 }
 
-impl From<&Sample> for Point {
-    fn from(s: &Sample) -> Self {
+impl From<Sample> for Point {
+    fn from(s: Sample) -> Self {
         Self { time: s.time, value: s.value, quality: s.quality }
     }
 }
 
-#[derive(Default)]
-struct Series {
-    last: Option<Point>,
-    /// Sorted by time, one point an instant.
-    curve: VecDeque<Point>,
-}
-
-/// The last value and the recent curve of every datastream, dense by key.
+/// The last values, dense by key.
 ///
 /// One lock for all: a batch takes it once, and a reader of many values sees one moment.
-pub(crate) struct Recent {
-    series: RwLock<Vec<Series>>,
-    window: i64,
-    max_points: usize,
-}
+#[derive(Default)]
+pub(crate) struct Recent(RwLock<Vec<Option<Point>>>);
 
 impl Recent {
-    pub(crate) fn new(window: i64, max_points: usize) -> Self {
-        Self { series: RwLock::default(), window, max_points: max_points.max(1) }
-    }
-
-    /// Takes samples that were received together; how many had another value at their instant
-    /// before.
-    pub(crate) fn take(&self, samples: &[Sample], received_at: Micros) -> u64 {
-        let oldest = received_at.plus(-self.window);
-        let mut series = self.series.write().unwrap_or_else(PoisonError::into_inner);
+    /// Takes rows that were committed; how many gave the last instant of their datastream another
+    /// value than it had.
+    pub(crate) fn take(&self, rows: &Rows) -> u64 {
+        let mut last = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut replaced = 0;
-        for sample in samples {
+        for sample in rows.iter() {
             let Ok(key) = usize::try_from(sample.datastream.0) else { continue };
-            if series.len() <= key {
-                series.resize_with(key + 1, Series::default);
+            if last.len() <= key {
+                last.resize(key + 1, None);
             }
-            replaced += u64::from(series[key].take(sample, oldest, self.max_points));
+            replaced += u64::from(take(&mut last[key], sample.into()));
         }
         replaced
     }
 
-    /// Forgets the curves and keeps the last values.
-    pub(crate) fn clear_curves(&self) {
-        for series in self.series.write().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            series.curve.clear();
-        }
-    }
-
     pub(crate) fn last(&self, key: DatastreamKey) -> Option<Point> {
-        find(&self.read(), key).and_then(|s| s.last)
+        find(&self.read(), key)
     }
 
     pub(crate) fn last_many(&self, keys: &[DatastreamKey]) -> Vec<Option<Point>> {
-        let series = self.read();
-        keys.iter().map(|key| find(&series, *key).and_then(|s| s.last)).collect()
+        let last = self.read();
+        keys.iter().map(|key| find(&last, *key)).collect()
     }
 
-    /// Every last value, as samples.
-    pub(crate) fn all_last(&self) -> Vec<Sample> {
-        let series = self.read();
-        let last = (0..).zip(series.iter()).filter_map(|(key, s)| {
-            let Point { time, value, quality } = s.last?;
+    /// Every last value.
+    pub(crate) fn all(&self) -> Rows {
+        let last = self.read();
+        let samples = (0..).zip(last.iter()).filter_map(|(key, point)| {
+            let Point { time, value, quality } = (*point)?;
             Some(Sample { datastream: DatastreamKey(key), time, value, quality })
         });
-        last.collect()
+        Rows::new(samples.collect::<Columns>())
     }
 
-    pub(crate) fn curve(&self, key: DatastreamKey, from: Micros, to: Micros, limit: usize) -> Vec<Point> {
-        let series = self.read();
-        let Some(Series { curve, .. }) = find(&series, key) else { return Vec::new() };
-        let end = curve.partition_point(|p| p.time <= to);
-        let start = curve.partition_point(|p| p.time < from).max(end.saturating_sub(limit)).min(end);
-        curve.range(start..end).copied().collect()
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Vec<Series>> {
-        self.series.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Option<Point>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn find(series: &[Series], key: DatastreamKey) -> Option<&Series> {
-    usize::try_from(key.0).ok().and_then(|at| series.get(at))
+fn find(last: &[Option<Point>], key: DatastreamKey) -> Option<Point> {
+    usize::try_from(key.0).ok().and_then(|at| last.get(at).copied().flatten())
 }
 
-fn is_from_the_future(quality: u8) -> bool {
-    quality & quality::FROM_THE_FUTURE != 0
+fn is_from_the_future(point: &Point) -> bool {
+    point.quality & quality::FROM_THE_FUTURE != 0
 }
 
-impl Series {
-    /// Whether the sample replaced another value.
-    fn take(&mut self, sample: &Sample, oldest: Micros, max_points: usize) -> bool {
-        let point = Point::from(sample);
-        let future = is_from_the_future(point.quality);
-        let newest = match &self.last {
-            None => true,
-            // A clock that is wrong must not hide what a right one says, nor freeze on its maximum.
-            Some(last) if is_from_the_future(last.quality) => true,
-            Some(last) => !future && point.time >= last.time,
-        };
-        // The same value at the same instant again stays what it was, flags included.
-        let repeated = self.last.is_some_and(|last| {
-            (last.time, last.value) == (point.time, point.value) && is_from_the_future(last.quality) == future
-        });
-        if newest && !repeated {
-            self.last = Some(point);
-        }
-        if future {
-            return false;
-        }
-        while self.curve.front().is_some_and(|p| p.time < oldest) {
-            self.curve.pop_front();
-        }
-        if point.time < oldest {
-            return false;
-        }
-        let at = match self.curve.back() {
-            Some(back) if back.time < point.time => self.curve.len(),
-            _ => self.curve.partition_point(|p| p.time < point.time),
-        };
-        if let Some(there) = self.curve.get_mut(at).filter(|p| p.time == point.time) {
-            if there.value == point.value {
-                return false;
-            }
-            *there = point;
-            return true;
-        }
-        if self.curve.len() >= max_points {
-            if at == 0 {
-                return false;
-            }
-            self.curve.pop_front();
-            self.curve.insert(at - 1, point);
-        } else {
-            self.curve.insert(at, point);
-        }
-        false
+/// Whether another value stood at this instant.
+fn take(last: &mut Option<Point>, point: Point) -> bool {
+    let future = is_from_the_future(&point);
+    let Some(there) = last else {
+        *last = Some(point);
+        return false;
+    };
+    // A clock that is wrong must not hide what a right one says, nor freeze on its maximum.
+    if !is_from_the_future(there) && (future || point.time < there.time) {
+        return false;
     }
+    let same_instant = there.time == point.time && is_from_the_future(there) == future;
+    // The same value at the same instant again stays what it was, flags included.
+    if same_instant && there.value == point.value {
+        return false;
+    }
+    *there = point;
+    same_instant
 }

@@ -41,6 +41,10 @@ store::statements! {
         ON CONFLICT (partition) DO UPDATE
         SET segment = excluded.segment, rule_version = excluded.rule_version, at = excluded.at";
     JUDGED_TO = "SELECT segment, rule_version FROM judged WHERE partition = 0";
+    PUT_DOWN = "INSERT INTO judge_state (partition, segment, state, at) VALUES (0, $1, $2, $3)
+        ON CONFLICT (partition) DO UPDATE
+        SET segment = excluded.segment, state = excluded.state, at = excluded.at";
+    STATE = "SELECT segment, state FROM judge_state WHERE partition = 0";
     UNRESOLVED = "SELECT rule, datastream, opened_at, severity, offline FROM alerts WHERE state <> 'resolved'";
 }
 

@@ -25,6 +25,8 @@ const MOVES: usize = 500;
 const TICK: Duration = Duration::from_secs(1);
 /// How long the watermark may lag.
 const WATERMARK: Duration = Duration::from_secs(5);
+/// How often the engine's state is put down.
+const PUT_DOWN: Duration = Duration::from_secs(60);
 /// How many segments are read back at a time.
 const PAGE: u32 = 64;
 
@@ -35,6 +37,9 @@ pub(crate) struct Judge {
     judged: u64,
     recorded: u64,
     recorded_at: Instant,
+    /// The last segment whose engine state is put down, and when that was.
+    put_down: u64,
+    put_down_at: Instant,
 }
 
 impl Judge {
@@ -43,7 +48,6 @@ impl Judge {
     pub(crate) async fn restore(
         watch: &Watch,
         mut engine: Engine,
-        window: i64,
     ) -> Result<(Self, Vec<Effect>), WatchError> {
         let row: Option<(i64, String)> = watch.store.read().opt(alert::JUDGED_TO, args![]).await?;
         let (judged, version) =
@@ -71,8 +75,10 @@ impl Judge {
                 }
             }
         }
-        let first = watch.lake.first_since(now().plus(-window)).await?;
-        let mut after = first.map_or(judged, |first| first.saturating_sub(1).min(judged));
+        // From the state put down on; without one from the beginning of the log.
+        let mut after = take_up(watch, &mut engine, judged).await?.unwrap_or_default();
+        let put_down = after;
+        watch.lake.release(put_down);
         while after < judged {
             let page = watch.lake.segments_after(after, PAGE).await?;
             let Some(end) = page.last() else { break };
@@ -81,7 +87,7 @@ impl Judge {
                 Err(damaged) => damaged.seq,
             };
             for segment in page.into_iter().flatten().filter(|s| s.seq <= judged) {
-                engine.replay(&segment.samples, segment.received_at);
+                engine.replay(segment.rows.iter(), segment.received_at);
             }
             after = end;
         }
@@ -102,7 +108,9 @@ impl Judge {
                 orphans.push(Effect::Resolve { rule, datastream, opened_at, at: now(), value: None });
             }
         }
-        Ok((Self { engine, judged, recorded: judged, recorded_at: Instant::now() }, orphans))
+        let (recorded_at, put_down_at) = (Instant::now(), Instant::now());
+        let this = Self { engine, judged, recorded: judged, recorded_at, put_down, put_down_at };
+        Ok((this, orphans))
     }
 
     /// Judges what was committed and not judged before the restart, and `effects` besides.
@@ -120,7 +128,7 @@ impl Judge {
             for segment in page {
                 match segment {
                     Ok(segment) => {
-                        self.engine.judge_into(&segment.samples, segment.received_at, &mut effects);
+                        self.engine.judge_into(segment.rows.iter(), segment.received_at, &mut effects);
                         self.judged = segment.seq;
                         caught += 1;
                     }
@@ -164,7 +172,7 @@ impl Judge {
             };
             let mut count = 0;
             while let Some(Taken { segment, began }) = taken {
-                self.engine.judge_into(&segment.samples, segment.received_at, &mut effects);
+                self.engine.judge_into(segment.rows.iter(), segment.received_at, &mut effects);
                 self.judged = segment.seq;
                 lags.push(began);
                 count += 1;
@@ -191,6 +199,51 @@ impl Judge {
                 }
             }
             lags.clear();
+            let due = closed || self.put_down_at.elapsed() >= PUT_DOWN;
+            if due && self.recorded > self.put_down {
+                self.put_down(&watch).await;
+            }
+        }
+    }
+
+    /// Puts the engine's state down, so that a start need not read all segments again and the log
+    /// may let go of them. Not having it costs time only: a failure is logged.
+    async fn put_down(&mut self, watch: &Watch) {
+        self.put_down_at = Instant::now();
+        let segment = self.recorded;
+        let bytes = match self.engine.put_down() {
+            Ok(bytes) => bytes,
+            Err(e) => {
+                tracing::error!(error = %e, "the rules' state cannot be put down");
+                return;
+            }
+        };
+        let context = Context::system("watch", new_id());
+        let done = watch
+            .store
+            .command::<_, (), StoreError, _>(
+                &context,
+                "judge:put-down",
+                (segment, bytes),
+                |tx, (segment, bytes)| {
+                    Box::pin(async move {
+                        tx.bookkeeping();
+                        let now = tx.now;
+                        let segment = i64::try_from(*segment).unwrap_or(i64::MAX);
+                        tx.execute(alert::PUT_DOWN, args![segment, bytes.clone(), now]).await?;
+                        Ok(())
+                    })
+                },
+            )
+            .await;
+        match done {
+            Ok(()) => {
+                self.put_down = segment;
+                watch.lake.release(segment);
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, "the rules' state could not be put down; the next start reads more segments")
+            }
         }
     }
 
@@ -252,6 +305,21 @@ impl Judge {
         self.recorded_at = Instant::now();
         if !effects.is_empty() {
             watch.settle(effects);
+        }
+    }
+}
+
+/// Takes up the state put down last, if it is of a judged segment; which one.
+async fn take_up(watch: &Watch, engine: &mut Engine, judged: u64) -> Result<Option<u64>, WatchError> {
+    let row: Option<(i64, Vec<u8>)> = watch.store.read().opt(alert::STATE, args![]).await?;
+    let Some((segment, bytes)) = row.filter(|(segment, _)| segment.unsigned_abs() <= judged) else {
+        return Ok(None);
+    };
+    match engine.take_up(&bytes) {
+        Ok(()) => Ok(Some(segment.unsigned_abs())),
+        Err(e) => {
+            tracing::warn!(error = %e, "the rules' state is not taken up; runs are counted anew from the log");
+            Ok(None)
         }
     }
 }

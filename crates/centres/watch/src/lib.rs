@@ -9,13 +9,16 @@
 //! | [`declare`] | thing types and rules of the packs |
 //! | [`registry`] | things and their datastreams, in memory |
 //! | [`import`] | things and their secrets from files |
-//! | `ingest` | the gateway's doors: who a device is, and what it says |
+//! | `devices` | who stands at the other end of a connection |
+//! | `ingest` | the doors' way in: what waits is committed together |
 //! | `judge` | committed segments in, alerts out; restarts |
 //! | `alert` | alerts as rows, and what cases do to them |
 //! | [`standing`] | how things stand |
 //! | [`live`] | what changed since a page looked last |
+//! | [`broker`] | what MQTT sessions must not forget |
 //! | [`http`] | the routes |
 
+pub mod broker;
 pub mod declare;
 pub mod http;
 pub mod import;
@@ -24,6 +27,7 @@ pub mod registry;
 pub mod standing;
 
 mod alert;
+mod devices;
 mod ingest;
 mod judge;
 
@@ -39,7 +43,7 @@ use tokio::task::JoinHandle;
 
 use declare::Declarations;
 pub use declare::validate;
-use ingest::Door;
+use ingest::{Committer, Door};
 use judge::Judge;
 use live::Changes;
 pub use live::{Live, LiveCursor, LiveThing, LiveValue};
@@ -49,14 +53,19 @@ pub use standing::ThingState;
 
 /// How many committed segments may wait for the judge before taking more in waits.
 const QUEUE: usize = 256;
-/// How far back samples are counted quietly on a start, in microseconds.
-const REPLAY_WINDOW: i64 = Micros::DAY;
 
 /// Every statement of this centre, for the test that describes them on both databases.
 #[must_use]
 pub fn statements() -> Vec<(&'static str, &'static str)> {
-    [registry::STATEMENTS, import::STATEMENTS, ingest::STATEMENTS, alert::STATEMENTS, http::STATEMENTS]
-        .concat()
+    [
+        registry::STATEMENTS,
+        broker::STATEMENTS,
+        import::STATEMENTS,
+        ingest::STATEMENTS,
+        alert::STATEMENTS,
+        http::STATEMENTS,
+    ]
+    .concat()
 }
 
 /// Why the centre does not start.
@@ -83,7 +92,8 @@ pub struct Watch {
     pub(crate) standing: Standing,
     pub(crate) changed_values: Changes,
     pub(crate) changed_things: Changes,
-    pub(crate) door: Mutex<Door>,
+    pub(crate) door: Door,
+    committing: Mutex<Option<JoinHandle<()>>>,
     judging: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -108,9 +118,11 @@ impl Watch {
             }
         }
         let (queue, taken) = mpsc::channel(QUEUE);
+        let (door, line) = Door::new();
         let things = registry.things().len();
         let watch = Self {
-            door: Mutex::new(Door { queue: Some(queue), newest: Vec::new(), untrimmed: ingest::TRIM_EVERY }),
+            door,
+            committing: Mutex::new(None),
             standing: Standing::new(things),
             changed_values: Changes::new(registry.keys()),
             changed_things: Changes::new(things),
@@ -126,19 +138,16 @@ impl Watch {
                 watch.standing.hear(at);
             }
         }
-        let (mut judge, orphans) = Judge::restore(&watch, engine, REPLAY_WINDOW).await?;
+        let (mut judge, orphans) = Judge::restore(&watch, engine).await?;
         judge.catch_up(&watch, orphans).await?;
-        let newest = (0..watch.registry.keys()).map(|key| {
-            let key = DatastreamKey(i32::try_from(key).unwrap_or(i32::MAX));
-            judge.engine.judged_to(key).unwrap_or(Micros(i64::MIN))
-        });
-        watch.door.lock().await.newest = newest.collect();
+        let committer = Committer::new(&watch.registry, |key| judge.engine.judged_to(key), queue);
         watch.show_open();
         let watch = Arc::new(watch);
         watch
             .store
             .subscribe("watch.cases", Arc::new(|tx, events| Box::pin(alert::follow_cases(tx, events))))
             .await?;
+        *watch.committing.lock().await = Some(tokio::spawn(committer.run(watch.clone(), line)));
         *watch.judging.lock().await = Some(tokio::spawn(judge.run(watch.clone(), taken)));
         tracing::info!(things, rules = watch.declared.rules.len(), "the watch centre is open");
         Ok(watch)
@@ -147,7 +156,12 @@ impl Watch {
     /// Takes nothing more in, and returns when everything taken is judged and on record. Stop
     /// the gateway before, the store and the lake after.
     pub async fn stop(&self) {
-        self.door.lock().await.queue = None;
+        self.door.close();
+        if let Some(committing) = self.committing.lock().await.take()
+            && let Err(e) = committing.await
+        {
+            tracing::error!(error = %e, "the committer ended badly; nothing it did not commit was acknowledged");
+        }
         if let Some(judging) = self.judging.lock().await.take()
             && let Err(e) = judging.await
         {

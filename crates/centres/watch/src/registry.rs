@@ -74,6 +74,8 @@ pub struct Registry {
     by_code: HashMap<String, usize>,
     /// By datastream key: thing, and place in its list.
     by_key: Vec<Option<(usize, usize)>>,
+    /// By the thing's place.
+    devices: Vec<Arc<Device>>,
     secrets: HashMap<String, (Vec<u8>, Arc<Device>)>,
 }
 
@@ -122,15 +124,15 @@ impl Registry {
             registry.by_key[slot] = Some((at, thing.datastreams.len()));
             thing.datastreams.push((DatastreamKey(key), place));
         }
+        let devices = registry.things.iter().map(|thing| {
+            let code = |at: &usize| thing.kind.datastreams[*at].code.clone();
+            let datastreams = thing.datastreams.iter().map(|(key, at)| (code(at), *key)).collect();
+            Arc::new(Device { thing: thing.code.clone(), area: thing.area.clone(), datastreams })
+        });
+        registry.devices = devices.collect();
         let rows: Vec<(String, Vec<u8>)> = store.read().all(CREDENTIALS, args![]).await?;
         for (code, secret) in rows {
-            let Some(thing) = registry.by_code(&code) else { continue };
-            let datastreams = thing
-                .datastreams
-                .iter()
-                .map(|(key, at)| (thing.kind.datastreams[*at].code.clone(), *key))
-                .collect();
-            let device = Arc::new(Device { thing: code.clone(), datastreams });
+            let Some(device) = registry.device(&code).cloned() else { continue };
             registry.secrets.insert(code, (secret, device));
         }
         Ok(registry)
@@ -152,6 +154,12 @@ impl Registry {
     #[must_use]
     pub fn position(&self, code: &str) -> Option<usize> {
         self.by_code.get(code).copied()
+    }
+
+    /// What the doors know of the thing with this code.
+    #[must_use]
+    pub fn device(&self, code: &str) -> Option<&Arc<Device>> {
+        self.by_code.get(code).and_then(|at| self.devices.get(*at))
     }
 
     /// The thing that a datastream belongs to, with the thing's place in [`Registry::things`],

@@ -119,6 +119,25 @@ impl Below {
         Some(Step::Change(open.opened_at, self.severity[usize::from(level)]))
     }
 
+    /// The runs counted so far, by level, if any counts for what may come: those of clear samples
+    /// only do while an alert is open.
+    pub(crate) fn runs(&self) -> Option<Vec<(u16, u16)>> {
+        let clear = |at: usize| if self.open.is_some() { self.clear_run[at] } else { 0 };
+        let runs: Vec<_> = (0..usize::from(self.count)).map(|at| (self.below_run[at], clear(at))).collect();
+        runs.iter().any(|run| *run != (0, 0)).then_some(runs)
+    }
+
+    /// Takes up runs that [`Below::runs`] gave for the same levels.
+    pub(crate) fn seed_runs(&mut self, runs: &[(u16, u16)]) {
+        if runs.len() != usize::from(self.count) {
+            return;
+        }
+        for (at, (below, clear)) in runs.iter().enumerate() {
+            self.below_run[at] = *below;
+            self.clear_run[at] = *clear;
+        }
+    }
+
     /// Takes up an alert that was open before. A colour that the rule no longer has becomes the
     /// next milder one, or its mildest.
     pub(crate) fn seed(&mut self, severity: Severity, opened_at: Micros) {

@@ -1,11 +1,13 @@
 //! The compiled rules of every datastream, and what samples do to their alerts.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use model::observation::quality;
 use model::{DatastreamKey, IsoDuration, Micros, Severity, Text, observation::Sample};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::below::{Below, LEVELS, Step, clear_from};
@@ -170,8 +172,14 @@ impl Engine {
     ///
     /// Not judged: what comes from the future or lies out of the datastream's range, and what is
     /// not newer than the last judged of its datastream. Any still ends a silence: the device spoke.
-    pub fn judge_into(&mut self, samples: &[Sample], received_at: Micros, effects: &mut Vec<Effect>) {
+    pub fn judge_into<S: Borrow<Sample>>(
+        &mut self,
+        samples: impl IntoIterator<Item = S>,
+        received_at: Micros,
+        effects: &mut Vec<Effect>,
+    ) {
         for sample in samples {
+            let sample = sample.borrow();
             let Some(slot) = usize::try_from(sample.datastream.0).ok().and_then(|at| self.slots.get_mut(at))
             else {
                 continue;
@@ -209,7 +217,11 @@ impl Engine {
     }
 
     /// [`Engine::judge_into`] a new list.
-    pub fn judge(&mut self, samples: &[Sample], received_at: Micros) -> Vec<Effect> {
+    pub fn judge<S: Borrow<Sample>>(
+        &mut self,
+        samples: impl IntoIterator<Item = S>,
+        received_at: Micros,
+    ) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.judge_into(samples, received_at, &mut effects);
         effects
@@ -249,8 +261,9 @@ impl Engine {
 
     /// Counts samples that were judged before a restart: runs, last judged time, last heard.
     /// Alerts do not move: which are open says [`Engine::seed_open`], called before or after.
-    pub fn replay(&mut self, samples: &[Sample], received_at: Micros) {
+    pub fn replay<S: Borrow<Sample>>(&mut self, samples: impl IntoIterator<Item = S>, received_at: Micros) {
         for sample in samples {
+            let sample = sample.borrow();
             self.seed_heard(sample.datastream, received_at);
             let Some(slot) = usize::try_from(sample.datastream.0).ok().and_then(|at| self.slots.get_mut(at))
             else {
@@ -297,6 +310,59 @@ impl Engine {
         })
     }
 
+    /// What a restart must know besides the open alerts, in bytes: up to when each datastream is
+    /// judged, the runs counted, when each was heard. Whoever keeps them keeps beside them which
+    /// segment they are as of.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn put_down(&self) -> Result<Vec<u8>, StateError> {
+        let slots = (0..).zip(&self.slots).filter_map(|(key, slot)| {
+            let runs = slot.below.iter().filter_map(|b| Some((b.rule, b.runs()?))).collect();
+            Some(SlotState { key, judged_to: slot.judged_to?.0, runs })
+        });
+        let heard = self.silences.iter().filter_map(|s| Some((s.datastream.0, s.heard_at()?.0)));
+        let rules = self.rules.iter().map(|(id, _)| id.to_string()).collect();
+        let state = State {
+            format: FORMAT,
+            version: self.version.clone(),
+            rules,
+            slots: slots.collect(),
+            heard: heard.collect(),
+        };
+        Ok(postcard::to_stdvec(&state)?)
+    }
+
+    /// Takes up what [`Engine::put_down`] gave. Runs are taken up only when the rules are the
+    /// same ones: what another rule counted says nothing.
+    ///
+    /// # Errors
+    /// [`StateError`]; nothing is taken up then.
+    pub fn take_up(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let state: State = postcard::from_bytes(bytes)?;
+        if state.format != FORMAT {
+            return Err(StateError::Format(state.format));
+        }
+        let same = state.version == self.version;
+        for SlotState { key, judged_to, runs } in state.slots {
+            let Some(slot) = usize::try_from(key).ok().and_then(|at| self.slots.get_mut(at)) else {
+                continue;
+            };
+            slot.judged_to = Some(Micros(judged_to));
+            for (rule, runs) in runs.iter().filter(|_| same) {
+                let id = usize::try_from(*rule).ok().and_then(|at| state.rules.get(at));
+                let Some(index) = id.and_then(|id| self.by_id.get(id)) else { continue };
+                if let Some(below) = slot.below.iter_mut().find(|b| b.rule == *index) {
+                    below.seed_runs(runs);
+                }
+            }
+        }
+        for (key, heard_at) in state.heard {
+            self.seed_heard(DatastreamKey(key), Micros(heard_at));
+        }
+        Ok(())
+    }
+
     /// The time of the last judged sample of `datastream`: what is not newer is late.
     #[must_use]
     pub fn judged_to(&self, datastream: DatastreamKey) -> Option<Micros> {
@@ -335,6 +401,36 @@ impl Engine {
         self.by_id.insert(rule.id.clone(), index);
         index
     }
+}
+
+/// The form of [`State`]; another is refused.
+const FORMAT: u8 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    format: u8,
+    version: String,
+    rules: Vec<String>,
+    slots: Vec<SlotState>,
+    heard: Vec<(i32, i64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SlotState {
+    key: i32,
+    judged_to: i64,
+    runs: Vec<(u32, Vec<(u16, u16)>)>,
+}
+
+/// Why a state was not put down or taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Bytes that are no state.
+    #[error("read the rules' state: {0}")]
+    Bytes(#[from] postcard::Error),
+    /// Of another hub's version.
+    #[error("read the rules' state: its form is {0}, this hub knows {FORMAT}")]
+    Format(u8),
 }
 
 /// Lists hold at most one entry a datastream and rule, far fewer than 2³².

@@ -20,4 +20,4 @@ mod below;
 mod silence;
 
 pub use declare::{Kind, Level, RuleDecl, RuleError, parse};
-pub use engine::{Effect, Engine, Threshold};
+pub use engine::{Effect, Engine, StateError, Threshold};

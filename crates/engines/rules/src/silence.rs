@@ -37,6 +37,11 @@ impl Silence {
         self.heard_at = self.heard_at.max(Some(received_at));
     }
 
+    /// When the last sample was received.
+    pub(crate) fn heard_at(&self) -> Option<Micros> {
+        self.heard_at
+    }
+
     /// When it becomes silent if nothing more is heard; `None` when it was never heard. What the
     /// hub could not hear while it was down does not count: `started_at` is the grace.
     pub(crate) fn deadline(&self, started_at: Micros) -> Option<Micros> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use gateway::{Gateway, GatewayConfig};
-use model::observation::{Device, Devices, Ingest, IngestError, Sample, Unreadable};
+use model::observation::{Columns, Device, Devices, Ingest, IngestError, Unreadable};
 use model::{DatastreamKey, Micros};
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::{MqttCodec, MqttPacket, v3, v5};
@@ -55,13 +55,13 @@ struct Gated(mpsc::UnboundedSender<Begun>);
 
 /// A commit that has begun and waits for the test.
 pub struct Begun {
-    pub samples: Vec<Sample>,
+    pub samples: Columns,
     pub unreadable: Vec<Unreadable>,
     answer: oneshot::Sender<Result<(), IngestError>>,
 }
 
 impl Begun {
-    pub fn commit(self) -> (Vec<Sample>, Vec<Unreadable>) {
+    pub fn commit(self) -> (Columns, Vec<Unreadable>) {
         self.answer.send(Ok(())).unwrap();
         (self.samples, self.unreadable)
     }
@@ -78,7 +78,7 @@ impl Begun {
 
 #[async_trait]
 impl Ingest for Gated {
-    async fn ingest(&self, samples: Vec<Sample>, unreadable: Vec<Unreadable>) -> Result<(), IngestError> {
+    async fn ingest(&self, samples: Columns, unreadable: Vec<Unreadable>) -> Result<(), IngestError> {
         let (answer, answered) = oneshot::channel();
         if self.0.send(Begun { samples, unreadable, answer }).is_err() {
             return Err(IngestError::Stopping);
@@ -121,7 +121,7 @@ impl Hub {
     }
 
     /// Commits until `observations` of them are in.
-    pub async fn commit(&mut self, observations: usize) -> (Vec<Sample>, Vec<Unreadable>) {
+    pub async fn commit(&mut self, observations: usize) -> (Columns, Vec<Unreadable>) {
         let (mut samples, mut unreadable) = (Vec::new(), Vec::new());
         while samples.len() + unreadable.len() < observations {
             let (s, u) = self.begun().await.commit();

@@ -60,7 +60,7 @@ impl Watch {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Asked {
-    /// From when on, RFC 3339; 24 hours ago when absent. Older points are not kept here.
+    /// From when on, RFC 3339; 24 hours ago when absent.
     #[param(value_type = Option<String>)]
     from: Option<Micros>,
     /// Until when, RFC 3339; now when absent.
@@ -91,7 +91,8 @@ async fn curve(
     let to = asked.to.unwrap_or_else(|| now.plus(model::observation::FUTURE_TOLERANCE_MICROS));
     let limit = asked.limit.unwrap_or(5000).clamp(1, 20_000);
     let points =
-        watch.lake.curve(key, from, to, limit).into_iter().map(|p| (p.time, p.value, p.quality)).collect();
+        watch.lake.curve(key, from, to, limit).await.map_err(|e| Problem::unavailable(e.to_string()))?;
+    let points = points.into_iter().map(|p| (p.time, p.value, p.quality)).collect();
     Ok(Json(Curve {
         key,
         unit: stream.unit.clone(),

@@ -39,7 +39,7 @@ async fn what_was_committed_and_not_judged_is_judged_after_the_restart() {
         let lake = Lake::open(LakeConfig::beside(&database.backend)).await.unwrap();
         let now = store::now();
         for s in [19, 18] {
-            let samples = vec![sample(1, now.plus(-s * Micros::SECOND), 0.15)];
+            let samples = [sample(1, now.plus(-s * Micros::SECOND), 0.15)].into_iter().collect();
             lake.append(Batch { samples, received_at: now }).await.unwrap();
         }
         lake.close().await;

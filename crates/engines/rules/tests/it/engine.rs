@@ -30,7 +30,7 @@ fn check(key: i32, values: &[f64], expected: &[&str]) {
     for (time, value) in (1..).zip(values) {
         seen.extend(
             engine
-                .judge(&[sample(key, time, *value)], seconds(time))
+                .judge([sample(key, time, *value)], seconds(time))
                 .iter()
                 .map(|e| format!("{time}:{}", say(e))),
         );
@@ -69,7 +69,7 @@ fn values_open_change_and_resolve_alerts() {
 
 #[test]
 fn an_opening_names_the_deciding_sample() {
-    let effects = engine().judge(&[sample(2, 10, 0.18), sample(2, 12, 0.187)], seconds(12));
+    let effects = engine().judge([sample(2, 10, 0.18), sample(2, 12, 0.187)], seconds(12));
     let expected = Effect::Open {
         rule: "low".into(),
         datastream: DatastreamKey(2),
@@ -83,22 +83,22 @@ fn an_opening_names_the_deciding_sample() {
 #[test]
 fn late_repeated_and_future_samples_are_not_judged() {
     let mut engine = engine();
-    engine.judge(&[sample(1, 10, 0.1)], seconds(10));
+    engine.judge([sample(1, 10, 0.1)], seconds(10));
     let future = Sample { quality: quality::FROM_THE_FUTURE, ..sample(1, 999, 0.1) };
     let broken = Sample { quality: quality::OUT_OF_RANGE, ..sample(1, 11, -9.0) };
     for not_judged in [sample(1, 10, 0.1), sample(1, 9, 0.1), future, broken] {
-        assert_eq!(engine.judge(&[not_judged], seconds(11)), []);
+        assert_eq!(engine.judge([not_judged], seconds(11)), []);
         assert_eq!(engine.judged_to(DatastreamKey(1)), Some(seconds(10)));
     }
-    assert_eq!(engine.judge(&[sample(1, 11, 0.1)], seconds(11)).len(), 1);
+    assert_eq!(engine.judge([sample(1, 11, 0.1)], seconds(11)).len(), 1);
 }
 
 #[test]
 fn silence_opens_after_the_missed_intervals_and_ends_with_a_word() {
     let mut engine = engine();
     assert_eq!(engine.tick(seconds(1000)), [], "never heard is not silent");
-    engine.judge(&[sample(1, 1000, 0.3)], seconds(1000));
-    engine.judge(&[sample(1, 1030, 0.3)], seconds(1030));
+    engine.judge([sample(1, 1000, 0.3)], seconds(1000));
+    engine.judge([sample(1, 1030, 0.3)], seconds(1030));
     for quiet in [1090, 1119] {
         assert_eq!(engine.tick(seconds(quiet)), [], "second {quiet}");
     }
@@ -119,7 +119,7 @@ fn silence_opens_after_the_missed_intervals_and_ends_with_a_word() {
         at: seconds(1300),
         value: Some(0.3),
     };
-    assert_eq!(engine.judge(&[sample(1, 900, 0.3)], seconds(1300)), [resolved]);
+    assert_eq!(engine.judge([sample(1, 900, 0.3)], seconds(1300)), [resolved]);
     assert_eq!(engine.tick(seconds(1389)), []);
     assert_eq!(engine.tick(seconds(1390)).len(), 1);
 }
@@ -143,7 +143,7 @@ fn a_restart_opens_nothing_twice_and_goes_on() {
     assert!(engine.seed_open("low", DatastreamKey(2), Severity::Orange, seconds(2)));
     assert_eq!(engine.judge(&history, seconds(3)), [], "judged before");
     // One red sample before the restart and one after make two.
-    let changed = engine.judge(&[sample(2, 4, 0.05)], seconds(4));
+    let changed = engine.judge([sample(2, 4, 0.05)], seconds(4));
     assert!(
         matches!(&changed[..], [Effect::Change { severity: Severity::Red, opened_at, .. }] if *opened_at == seconds(2)),
         "{changed:?}"
@@ -154,7 +154,7 @@ fn a_restart_opens_nothing_twice_and_goes_on() {
     assert!(engine.seed_open("silent", DatastreamKey(1), Severity::Blue, seconds(1)));
     engine.seed_heard(DatastreamKey(1), seconds(0));
     assert_eq!(engine.tick(seconds(93)), []);
-    assert_eq!(engine.judge(&[sample(1, 95, 0.3)], seconds(95)).len(), 1);
+    assert_eq!(engine.judge([sample(1, 95, 0.3)], seconds(95)).len(), 1);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_colour_the_rule_no_longer_has_becomes_the_next_milder() {
     let mut engine = engine();
     assert!(engine.seed_open("low", DatastreamKey(1), Severity::Red, seconds(1)));
     // Yellow is all an indoor hydrant has: two clear samples resolve it.
-    assert_eq!(engine.judge(&[sample(1, 2, 0.3), sample(1, 3, 0.3)], seconds(3)).len(), 1);
+    assert_eq!(engine.judge([sample(1, 2, 0.3), sample(1, 3, 0.3)], seconds(3)).len(), 1);
 }
 
 #[test]
@@ -184,5 +184,37 @@ fn a_rule_that_cannot_apply_says_so() {
     assert!(!engine.add(DatastreamKey(1), &nothing, INTERVAL, &rules[0]), "watches already");
     assert!(!engine.add(DatastreamKey(5), &nothing, None, &rules[1]), "no interval");
     assert!(!engine.add(DatastreamKey(0), &nothing, INTERVAL, &rules[0]), "keys start at 1");
-    assert_eq!(engine.judge(&[sample(-3, 1, 0.1), sample(99, 1, 0.1)], seconds(1)), []);
+    assert_eq!(engine.judge([sample(-3, 1, 0.1), sample(99, 1, 0.1)], seconds(1)), []);
+}
+
+#[test]
+fn a_state_put_down_and_taken_up_goes_on_as_if_nothing_had_been() {
+    let mut before = engine();
+    before.judge([sample(1, 10, 0.15), sample(2, 10, 0.3)], seconds(10));
+    let bytes = before.put_down().unwrap();
+    let mut after = engine();
+    after.take_up(&bytes).unwrap();
+    assert_eq!(after.judged_to(::model::DatastreamKey(1)), Some(seconds(10)));
+    // The second low sample in a row opens in both; the repeat of the first does nothing.
+    for engine in [&mut before, &mut after] {
+        assert!(engine.judge([sample(1, 10, 0.15)], seconds(11)).is_empty());
+    }
+    assert_eq!(
+        before.judge([sample(1, 11, 0.15)], seconds(11)),
+        after.judge([sample(1, 11, 0.15)], seconds(11))
+    );
+    assert_eq!(before.tick(seconds(10_000)), after.tick(seconds(10_000)));
+    assert_eq!(before.put_down().unwrap(), after.put_down().unwrap());
+    // Runs of an open alert that is nearly clear count too.
+    before.judge([sample(1, 12, 0.3)], seconds(12));
+    let mut after = engine();
+    assert!(after.seed_open("low", ::model::DatastreamKey(1), ::model::Severity::Yellow, seconds(11)));
+    after.take_up(&before.put_down().unwrap()).unwrap();
+    assert_eq!(
+        before.judge([sample(1, 13, 0.3)], seconds(13)),
+        after.judge([sample(1, 13, 0.3)], seconds(13))
+    );
+    for spoilt in [&bytes[..bytes.len() / 2], b"", &[9, 0, 0, 0, 0]] {
+        assert!(engine().take_up(spoilt).is_err(), "{spoilt:?}");
+    }
 }
