@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("zhongshu-model", &[]),
     ("zhongshu-process", &["zhongshu-model"]),
+    ("zhongshu-protocols", &["zhongshu-model"]),
     ("zhongshu-rules", &["zhongshu-model"]),
     ("zhongshu-store", &["zhongshu-model"]),
     ("zhongshu-platform", &["zhongshu-model", "zhongshu-store"]),
@@ -21,10 +22,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "zhongshu-platform",
             "zhongshu-work",
             "zhongshu-lake",
+            "zhongshu-protocols",
             "zhongshu-rules",
         ],
     ),
-    ("zhongshu-gateway", &["zhongshu-model"]),
+    ("zhongshu-gateway", &["zhongshu-model", "zhongshu-protocols"]),
     (
         "zhongshu",
         &[

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use zhongshu::commands::{admin, backup, check, import, pack, restore};
+use zhongshu::commands::{admin, backup, check, import, load, pack, restore, token};
 use zhongshu::hub::open_store;
 use zhongshu::{Config, Hub, telemetry};
 
@@ -82,6 +82,11 @@ enum Command {
     Backup(backup::Backup),
     /// Restores a backup to an empty data folder (and an empty database).
     Restore(restore::Restore),
+    /// Tokens of integrators (集成方): other systems that write or read observations.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Loads files of observations (CSV, Parquet) into a running hub.
+    Load(load::Load),
     /// Checks the configuration, and packs if folders are given, without touching the state.
     Check {
         /// Folders of packs.
@@ -93,6 +98,19 @@ enum Command {
 enum AdminCommand {
     /// Makes an account (or renews its password) and prints a one-time password.
     Create(admin::Create),
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Makes a token and prints its secret, once.
+    Create(token::Create),
+    /// Lists tokens, revoked ones too.
+    List,
+    /// Revokes a token. While the hub runs: DELETE /api/v1/tokens/NAME.
+    Revoke {
+        /// Its name.
+        name: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -197,6 +215,25 @@ async fn execute(config: Config, command: Command) -> anyhow::Result<()> {
             let result = admin::create(&store, account).await;
             store.stop().await;
             println!("{login}\t{}", result?);
+            Ok(())
+        }
+        Command::Token(command) => {
+            let store = open_store(&config).await?;
+            let result = match command {
+                TokenCommand::Create(new) => token::create(&store, new).await.map(|secret| vec![secret]),
+                TokenCommand::List => token::list(&store).await,
+                TokenCommand::Revoke { name } => token::revoke(&store, &name).await.map(|()| Vec::new()),
+            };
+            store.stop().await;
+            for line in result? {
+                println!("{line}");
+            }
+            Ok(())
+        }
+        Command::Load(files) => {
+            for line in load::load(&files).await? {
+                println!("{line}");
+            }
             Ok(())
         }
         Command::Pack(PackCommand::Install { folder }) => {

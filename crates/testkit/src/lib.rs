@@ -169,6 +169,10 @@ pub enum Access {
     Session,
     /// Who holds the permission.
     Permission(&'static str),
+    /// Whose token gives the right.
+    Token,
+    /// Who holds the permission, or whose token gives the right.
+    PermissionOrToken(&'static str),
 }
 
 impl From<zhongshu::http::Access> for Access {
@@ -177,6 +181,8 @@ impl From<zhongshu::http::Access> for Access {
             zhongshu::http::Access::Public => Self::Public,
             zhongshu::http::Access::Session => Self::Session,
             zhongshu::http::Access::Permission(p) => Self::Permission(p),
+            zhongshu::http::Access::Token(..) => Self::Token,
+            zhongshu::http::Access::PermissionOrToken(p, _) => Self::PermissionOrToken(p),
         }
     }
 }

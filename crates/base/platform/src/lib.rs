@@ -6,6 +6,7 @@
 //! | [`person`] | people, accounts, roles and grants |
 //! | [`duty`] | posts (岗位) and who holds them now |
 //! | [`session`] | logging in and staying so |
+//! | [`token`] | tokens of integrators (集成方) |
 //! | [`file`] | photos: checked, stripped of where they were taken, on disk before referred to |
 //! | [`notice`] | what residents are told |
 //! | [`message`] | the texts of notices, declared by packs |
@@ -25,6 +26,7 @@ pub mod person;
 pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod token;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +56,7 @@ pub struct Platform {
     messages: Messages,
     files: file::Files,
     sessions: session::Sessions,
+    tokens: token::Tokens,
 }
 
 impl Platform {
@@ -76,7 +79,8 @@ impl Platform {
             StoreError::Setup(format!("cannot use the folder {}: {e}", config.files.display()))
         })?;
         let sessions = session::Sessions::new(config.secure_cookies);
-        Ok(Arc::new(Self { store, areas, posts, messages, files, sessions }))
+        let tokens = token::Tokens::load(&store).await?;
+        Ok(Arc::new(Self { store, areas, posts, messages, files, sessions, tokens }))
     }
 
     /// The store.

@@ -6,11 +6,13 @@
 //!
 //! | module | what is there |
 //! | --- | --- |
+//! | [`bulk`] | files of observations on their way into the lake |
 //! | [`declare`] | thing types and rules of the packs |
 //! | [`registry`] | things and their datastreams, in memory |
 //! | [`import`] | things and their secrets from files |
 //! | `devices` | who stands at the other end of a connection |
 //! | `ingest` | the doors' way in: what waits is committed together |
+//! | `series` | which datastream a line of another system means |
 //! | `judge` | committed segments in, alerts out; restarts |
 //! | `alert` | alerts as rows, and what cases do to them |
 //! | [`standing`] | how things stand |
@@ -19,6 +21,7 @@
 //! | [`http`] | the routes |
 
 pub mod broker;
+pub mod bulk;
 pub mod declare;
 pub mod http;
 pub mod import;
@@ -30,6 +33,7 @@ mod alert;
 mod devices;
 mod ingest;
 mod judge;
+mod series;
 
 use std::sync::Arc;
 
@@ -59,10 +63,11 @@ const QUEUE: usize = 256;
 pub fn statements() -> Vec<(&'static str, &'static str)> {
     [
         registry::STATEMENTS,
+        alert::STATEMENTS,
         broker::STATEMENTS,
+        bulk::STATEMENTS,
         import::STATEMENTS,
         ingest::STATEMENTS,
-        alert::STATEMENTS,
         http::STATEMENTS,
     ]
     .concat()

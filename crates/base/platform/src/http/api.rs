@@ -8,8 +8,10 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt as _};
 
-use super::caller::{Caller, Identity};
+use super::caller::{Caller, Identity, TokenCaller, TokenIdentity};
 use super::problem::Problem;
+use super::refusal::ErrorShape;
+use crate::token::TokenRight;
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,10 @@ pub enum Access {
     Session,
     /// Who holds the permission somewhere; the handler sees to where.
     Permission(&'static str),
+    /// Whose token gives the right somewhere; refused in the shape that its clients understand.
+    Token(TokenRight, ErrorShape),
+    /// Who holds the permission somewhere, or whose token gives the right somewhere.
+    PermissionOrToken(&'static str, TokenRight),
 }
 
 /// One route's access, for the test that walks them all and for the documents.
@@ -129,11 +135,25 @@ async fn unknown() -> Problem {
 }
 
 async fn check(access: Access, mut request: Request, next: Next) -> Response {
+    let token = request.extensions().get::<TokenIdentity>().cloned().and_then(|found| found.0);
+    let (right, shape) = match access {
+        Access::Token(right, shape) => (Some(right), shape),
+        Access::PermissionOrToken(_, right) => (Some(right), ErrorShape::Problem),
+        _ => (None, ErrorShape::Problem),
+    };
+    match (right, token) {
+        (Some(right), Some(token)) if token.token.gives(right) => {
+            request.extensions_mut().insert::<TokenCaller>(token);
+            return next.run(request).await;
+        }
+        (Some(_), Some(_)) => return shape.not_its_right(),
+        (Some(_), None) if matches!(access, Access::Token(..)) => return shape.no_token(),
+        _ => {}
+    }
     let identity = request.extensions().get::<Identity>().cloned().unwrap_or_default();
     let permission = match access {
-        Access::Public => None,
-        Access::Session => None,
-        Access::Permission(p) => Some(p),
+        Access::Public | Access::Session | Access::Token(..) => None,
+        Access::Permission(p) | Access::PermissionOrToken(p, _) => Some(p),
     };
     match identity.0 {
         None if access != Access::Public => return Problem::nobody().into_response(),

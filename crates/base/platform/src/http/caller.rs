@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::COOKIE as COOKIE_HEADER;
+use axum::http::header::{AUTHORIZATION, COOKIE as COOKIE_HEADER};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use model::{Actor, AreaPath, Context, Id};
 use store::new_id;
 
 use super::problem::Problem;
 use crate::Platform;
 use crate::session::Session;
+use crate::token::Token;
 
 /// The name of the session's cookie.
 pub const COOKIE: &str = "zs_session";
@@ -50,6 +53,48 @@ impl Caller {
     }
 }
 
+/// The holder of a token, on routes that take one.
+#[derive(Clone, Debug)]
+pub struct TokenCaller {
+    /// The token.
+    pub token: Arc<Token>,
+    /// What goes down to the store. Where the holder may write is the token's affair, since a
+    /// part of the hub, which this names, may do everything.
+    pub context: Context,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TokenCaller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::nobody)
+    }
+}
+
+/// Who makes a request on a route that people and systems share.
+#[derive(Clone, Debug)]
+pub enum Party {
+    /// A person.
+    Person(Caller),
+    /// The holder of a token.
+    Token(TokenCaller),
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Party {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match TokenCaller::from_request_parts(parts, state).await {
+            Ok(caller) => Ok(Self::Token(caller)),
+            Err(_) => Caller::from_request_parts(parts, state).await.map(Self::Person),
+        }
+    }
+}
+
+/// What [`identify`] found of a token.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenIdentity(pub(crate) Option<TokenCaller>);
+
 /// What [`identify`] found; empty for nobody.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Identity(pub(crate) Option<Caller>);
@@ -62,18 +107,28 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Runs before every route: finds the session of the cookie, refuses unsafe requests without its
-/// CSRF token, and gives the request its id.
+/// Runs before every route: finds the integrator's token or the session of the cookie, refuses
+/// unsafe requests of a session without its CSRF token, and gives the request its id. A request
+/// with a token is never a session's, whatever cookies it carries.
 pub async fn identify(State(platform): State<Arc<Platform>>, mut request: Request, next: Next) -> Response {
     let request_id = new_id();
     // U+0000 in a path or query: PostgreSQL's texts cannot hold it.
     if request.uri().path_and_query().is_some_and(|p| p.as_str().contains("%00")) {
         return Problem::bad_request("the address holds the character U+0000").into_response();
     }
-    let identity = match find(&platform, request.headers(), request_id).await {
-        Ok(identity) => identity,
-        Err(problem) => return problem.into_response(),
+    let token = secret(request.headers(), request.uri().query()).and_then(|secret| platform.token(&secret));
+    let identity = match token {
+        Some(_) => None,
+        None => match find(&platform, request.headers(), request_id).await {
+            Ok(identity) => identity,
+            Err(problem) => return problem.into_response(),
+        },
     };
+    let token = token.map(|token| {
+        let context = Context::system(&format!("token:{}", token.integrator.name), request_id);
+        TokenCaller { token, context }
+    });
+    request.extensions_mut().insert(TokenIdentity(token));
     if let Some(caller) = &identity
         && !request.method().is_safe()
     {
@@ -114,6 +169,26 @@ async fn find(platform: &Platform, headers: &HeaderMap, request_id: Id) -> Resul
         idempotency_key,
     };
     Ok(Some(Caller { context, person: session.person, permission: None, session: Arc::new(session), token }))
+}
+
+/// What may be a token's secret: `Authorization: Token …`, `Bearer …`, the password of `Basic …`,
+/// or `p` of the query, in that order.
+fn secret(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
+    let Some(given) = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()) else {
+        let p = query?.split('&').find_map(|pair| pair.strip_prefix("p="));
+        // Hexadecimal digits need no percent-encoding.
+        return p.map(ToOwned::to_owned);
+    };
+    let (scheme, value) = given.split_once(' ')?;
+    let value = value.trim();
+    if scheme.eq_ignore_ascii_case("token") || scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let pair = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
+        return pair.split_once(':').map(|(_, password)| password.to_owned());
+    }
+    None
 }
 
 fn cookie(headers: &HeaderMap) -> Option<String> {

@@ -3,11 +3,14 @@
 //! A route is added with its [`Access`]; refusal is the default. [`identify`] runs once a request
 //! and finds out who asks; the route's own check then answers 401 to nobody, 403 to one who holds
 //! the permission nowhere, and hands the handler a [`Caller`] who carries the scope. What lies
-//! outside the scope is answered 404 by the handler.
+//! outside the scope is answered 404 by the handler. Other systems come with a token instead of a
+//! session: the handler is handed a [`TokenCaller`], and refusals have the shape ([`ErrorShape`])
+//! of the API that their clients speak.
 
 mod api;
 mod caller;
 mod problem;
+mod refusal;
 mod shape;
 mod table;
 
@@ -15,14 +18,16 @@ mod areas;
 mod files;
 mod notices;
 mod session;
+mod tokens;
 
 use std::sync::Arc;
 
 pub use api::{Access, Api, RouteAccess};
 #[cfg(feature = "testing")]
 pub use caller::testing_identity;
-pub use caller::{COOKIE, CSRF_HEADER, Caller, identify};
+pub use caller::{COOKIE, CSRF_HEADER, Caller, Party, TokenCaller, identify};
 pub use problem::{FieldError, HttpResult, Problem};
+pub use refusal::ErrorShape;
 pub use session::{DutyView, GrantView, PersonView, SessionView};
 pub use shape::{Created, Json, Query};
 pub use table::{Cell, Table};
@@ -37,5 +42,6 @@ pub fn routes(platform: Arc<Platform>) -> Api<()> {
         .merge(areas::routes())
         .merge(files::routes())
         .merge(notices::routes())
+        .merge(tokens::routes())
         .with_state(platform)
 }

@@ -5,6 +5,7 @@ mod import;
 mod notices;
 mod schema;
 mod sessions;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;

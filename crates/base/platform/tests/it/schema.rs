@@ -14,6 +14,7 @@ async fn every_statement_is_understood_by_both() {
             platform::pack::STATEMENTS,
             platform::person::STATEMENTS,
             platform::session::STATEMENTS,
+            platform::token::STATEMENTS,
         ]
         .concat();
         let refused = refused_statements(&store, &all).await.unwrap();

@@ -2,10 +2,12 @@
 
 mod alerts;
 mod export;
+mod import;
 mod map;
 mod observations;
 mod situation;
 mod things;
+mod write;
 
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use store::Filter;
 use crate::Watch;
 
 pub use alerts::{Alert, AlertChange, AlertDetail, AlertState};
+pub use import::import_routes;
 pub use map::{MapThing, MapThings};
 pub use observations::{Curve, ThresholdView};
 pub use situation::Situation;
@@ -32,7 +35,8 @@ pub fn routes(watch: Arc<Watch>) -> Api<()> {
         .merge(observations::routes())
         .merge(situation::routes())
         .merge(alerts::routes())
-        .with_state(watch)
+        .with_state(watch.clone())
+        .merge(write::routes(watch))
 }
 
 /// The area a query names: a path.

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod broker;
+mod bulk;
 mod declare;
 mod http;
 mod import;
@@ -10,6 +11,7 @@ mod ingest;
 mod live;
 mod restart;
 mod schema;
+mod write;
 
 use std::collections::BTreeMap;
 use std::future::Future;
