@@ -17,7 +17,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -28,8 +28,6 @@ use store::backup::{Pieces, copy_postgres, copy_sqlite};
 use super::vault::{FORMAT, FileEntry, Manifest, Stream, Vault, VaultError, Written};
 use crate::config::Config;
 
-/// What is copied of the data folder beside the databases: the lake's tables, then photos.
-const FOLDERS: [&str; 2] = ["lake", "files"];
 /// How often the lake is listed anew when a file went between listing and copying.
 const ATTEMPTS: usize = 5;
 
@@ -37,7 +35,7 @@ const ATTEMPTS: usize = 5;
 #[derive(Args, Debug)]
 pub struct Backup {
     /// The folder of backups; made if absent, shared by all backups of this hub.
-    pub folder: std::path::PathBuf,
+    pub folder: PathBuf,
     /// Keep this many backups and remove older ones [default: all]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep: Option<u32>,
@@ -132,9 +130,11 @@ pub async fn backup(config: &Config, folder: &Path, keep: Option<u32>) -> anyhow
     }
     let streams = collect.streams;
     let mut files = Vec::new();
-    for part in FOLDERS {
+    // A lake on an object store has its own versions and is not copied.
+    let lake = lake_folder(config).map(|folder| (folder, "lake"));
+    for (folder, part) in lake.into_iter().chain([(config.data_folder.join("files"), "files")]) {
         bar.set_message(part);
-        files.extend(copy_folder(&mut vault, &config.data_folder, part, &before, &bar)?);
+        files.extend(copy_folder(&mut vault, &folder, part, &before, &bar)?);
     }
     let manifest = Manifest {
         format: FORMAT,
@@ -158,15 +158,24 @@ pub async fn backup(config: &Config, folder: &Path, keep: Option<u32>) -> anyhow
 }
 
 /// The SQLite files of a hub and their names in a backup, in the order of copying.
-pub(super) fn databases(state: &Path) -> [(std::path::PathBuf, &'static str); 2] {
+pub(super) fn databases(state: &Path) -> [(PathBuf, &'static str); 2] {
     [(state.to_owned(), "state.db"), (state.with_file_name("observations.db"), "observations.db")]
 }
 
-/// Copies what is below `data/part`. Files there are written once under a name of their own and
+/// The folder of the lake's tables; none when they lie in an object store.
+pub(super) fn lake_folder(config: &Config) -> Option<PathBuf> {
+    match &config.lake {
+        None => Some(config.data_folder.join("lake")),
+        Some(lake) if lake.contains("://") => None,
+        Some(lake) => Some(lake.into()),
+    }
+}
+
+/// Copies what is below `folder` under the name `part`. Files there are written once under a name of their own and
 /// never changed, so that one which the backup before has by path and length is not read again.
 fn copy_folder(
     vault: &mut Vault,
-    data: &Path,
+    folder: &Path,
     part: &str,
     before: &[FileEntry],
     bar: &ProgressBar,
@@ -174,9 +183,10 @@ fn copy_folder(
     let before: HashMap<&str, &FileEntry> = before.iter().map(|f| (f.path.as_str(), f)).collect();
     'attempt: for _ in 0..ATTEMPTS {
         let mut listed = Vec::new();
-        list(data, Path::new(part), &mut listed)?;
+        list(folder, Path::new(""), &mut listed)?;
         let mut files = Vec::new();
-        for (path, bytes) in listed {
+        for (below, bytes) in listed {
+            let path = format!("{part}/{below}");
             if let Some(same) = before.get(path.as_str())
                 && same.bytes == bytes
                 && vault.has(&same.sha256)
@@ -184,7 +194,7 @@ fn copy_folder(
                 files.push((*same).clone());
                 continue;
             }
-            match vault.put_file(&data.join(&path)) {
+            match vault.put_file(&folder.join(&below)) {
                 Ok((sha256, bytes)) => {
                     bar.inc(bytes);
                     files.push(FileEntry { path, bytes, sha256 });
@@ -198,16 +208,16 @@ fn copy_folder(
         }
         return Ok(files);
     }
-    bail!("{}/{part} changes faster than it can be copied; try again at a quieter time", data.display())
+    bail!("{} changes faster than it can be copied; try again at a quieter time", folder.display())
 }
 
-/// The files below `data/folder` with their lengths: the log of each table of the lake before its
+/// The files below `root/folder` with their lengths: the log of each table of the lake before its
 /// files, so that every file a listed log names is there to be listed.
-fn list(data: &Path, folder: &Path, to: &mut Vec<(String, u64)>) -> anyhow::Result<()> {
-    let entries = match fs::read_dir(data.join(folder)) {
+fn list(root: &Path, folder: &Path, to: &mut Vec<(String, u64)>) -> anyhow::Result<()> {
+    let entries = match fs::read_dir(root.join(folder)) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(e).with_context(|| format!("failed to list {}", data.join(folder).display())),
+        Err(e) => return Err(e).with_context(|| format!("failed to list {}", root.join(folder).display())),
     };
     let mut entries: Vec<fs::DirEntry> = entries.collect::<io::Result<_>>()?;
     entries.sort_by_key(|e| (e.file_name() != "_delta_log", e.file_name()));
@@ -226,7 +236,7 @@ fn list(data: &Path, folder: &Path, to: &mut Vec<(String, u64)>) -> anyhow::Resu
             Err(e) => return Err(e.into()),
         };
         if metadata.is_dir() {
-            list(data, &path, to)?;
+            list(root, &path, to)?;
         } else if let Some(path) = path.to_str() {
             to.push((path.to_owned(), metadata.len()));
         }

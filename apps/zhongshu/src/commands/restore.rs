@@ -13,7 +13,7 @@ use clap::Args;
 use store::Backend;
 use store::backup::{Copied, restore_postgres, restore_sqlite};
 
-use super::backup::{databases, progress};
+use super::backup::{databases, lake_folder, progress};
 use super::vault::{Manifest, Vault, sync};
 use crate::config::Config;
 
@@ -108,15 +108,19 @@ pub async fn restore(config: &Config, restore: &Restore) -> anyhow::Result<(Stri
     }
     let mut folders = HashSet::new();
     for file in &manifest.files {
-        let path = config.data_folder.join(&file.path);
-        let folder = path.parent().unwrap_or(&config.data_folder);
+        // The lake may lie elsewhere than it did.
+        let (root, path) = match (file.path.strip_prefix("lake/"), lake_folder(config)) {
+            (Some(below), Some(lake)) => (lake.clone(), lake.join(below)),
+            _ => (config.data_folder.clone(), config.data_folder.join(&file.path)),
+        };
+        let folder = path.parent().unwrap_or(&root);
         fs::create_dir_all(folder)?;
         let mut to =
             File::create_new(&path).with_context(|| format!("failed to write {}", path.display()))?;
         bar.inc(vault.give(&file.sha256, &mut to)?);
         to.sync_all()?;
         folders.extend(
-            folder.ancestors().take_while(|f| f.starts_with(&config.data_folder)).map(Path::to_owned),
+            folder.ancestors().take_while(|f| f.starts_with(&root)).map(Path::to_owned),
         );
     }
     folders.insert(config.data_folder.clone());
@@ -129,10 +133,10 @@ pub async fn restore(config: &Config, restore: &Restore) -> anyhow::Result<(Stri
 
 /// A restore never writes over anything.
 fn refuse_used(config: &Config, backend: &Backend) -> anyhow::Result<()> {
-    if let Ok(mut entries) = fs::read_dir(&config.data_folder)
-        && entries.next().is_some()
-    {
-        bail!("{} is not empty; a backup is restored to a new data folder", config.data_folder.display());
+    for folder in [Some(config.data_folder.clone()), lake_folder(config)].into_iter().flatten() {
+        if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) {
+            bail!("{} is not empty; a backup is restored to a new folder", folder.display());
+        }
     }
     if let Backend::Sqlite { path } = backend {
         for (database, _) in databases(path) {

@@ -47,7 +47,7 @@ async fn a_backup_under_load_restores_everything_acknowledged_before_it_began() 
     for database in TestDatabase::each().await {
         let name = database.backend.name();
         let site = Site::new(database, 20).await;
-        preload(&site.backend(), 100_000).await;
+        preload(&site, 20, 100_000).await;
         // What the lake will hold: a table's file and its log, and the hint that is left out.
         let table = site.installation.data.join("lake/observations");
         fs::create_dir_all(table.join("_delta_log")).unwrap();

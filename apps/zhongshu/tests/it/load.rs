@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use citysim::client::Device;
-use model::{Context, DatastreamKey, Micros};
+use model::Micros;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use store::Backend;
@@ -20,6 +20,10 @@ use crate::city::{BOUND, bins_pack};
 pub const WITNESSES: usize = 3;
 /// Bins that send as much as they may.
 pub const FLOODERS: usize = 5;
+/// Bins that another system writes for by line protocol, each by a connection of its own.
+pub const WRITTEN: usize = 2;
+/// Instants in one body of line protocol.
+const BODY: usize = 10;
 /// Messages that a flooder keeps in flight.
 const LANES: usize = 6;
 /// Samples of one flooder in one round at most: a curve holds 8,192.
@@ -32,6 +36,8 @@ pub struct Site {
     pub installation: Installation,
     pub secrets: HashMap<String, String>,
     pub password: String,
+    /// The secret of a token that may write.
+    pub token: String,
     pub database: TestDatabase,
     pub folder: tempfile::TempDir,
 }
@@ -78,11 +84,13 @@ impl Site {
         let installation = Installation::new(Path::new(env!("CARGO_BIN_EXE_zhongshu")), &data, url);
         let city_folder = folder.path().join("city");
         std::fs::create_dir(&city_folder).unwrap();
-        let secrets = city(&city_folder, WITNESSES + FLOODERS, old);
+        let secrets = city(&city_folder, WITNESSES + FLOODERS + WRITTEN, old);
         installation.run(&["pack", "install", bins_pack().to_str().unwrap()]).await.unwrap();
         installation.run(&["import", city_folder.to_str().unwrap()]).await.unwrap();
         let password = installation.account("cleaner", "cleaner@park", Some("cleaning@park")).await.unwrap();
-        Self { installation, secrets, password, database, folder }
+        let token = ["token", "create", "--name", "writer", "--area", "park", "--write"];
+        let token = installation.run(&token).await.unwrap().trim().to_owned();
+        Self { installation, secrets, password, token, database, folder }
     }
 
     pub fn backend(&self) -> Backend {
@@ -151,6 +159,17 @@ impl Ledger {
         done
     }
 
+    /// Writes some instants of a thing by line protocol; whether the hub said 204.
+    async fn write(&self, writer: &Writer, thing: &str) -> bool {
+        let instants: Vec<Micros> = (0..BODY).map(|_| self.begin(thing, HIGH)).collect();
+        let body = instants.iter().map(|t| format!("bin,thing={thing} battery={HIGH} {}\n", t.0)).collect();
+        let done = writer.write(body).await;
+        if done {
+            instants.into_iter().for_each(|t| self.acknowledge(thing, t));
+        }
+        done
+    }
+
     /// How many samples and how many task changes were acknowledged.
     pub fn acknowledged(&self) -> (usize, usize) {
         let entries = self.entries.lock().unwrap();
@@ -171,7 +190,38 @@ impl Ledger {
     }
 }
 
-/// Devices and a person at work; they end when this is dropped.
+/// Another system that writes by line protocol, over one connection.
+#[derive(Clone)]
+pub struct Writer {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Writer {
+    pub fn new(site: &Site, running: &Running) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("{}/api/v2/write?precision=us", running.url);
+        Self { http, url, token: format!("Token {}", site.token) }
+    }
+
+    /// Whether the hub said 204: it has all of it.
+    pub async fn write(&self, body: String) -> bool {
+        let request = self.http.post(&self.url).header("authorization", &self.token).body(body);
+        match request.send().await {
+            Ok(answer) if answer.status() == 204 => true,
+            // It stops or its store does not answer; anything else is a defect of the test.
+            Ok(answer) => {
+                let status = answer.status();
+                assert!(status.is_server_error(), "{status}: {:?}", answer.text().await);
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+/// Devices, another system and a person at work; they end when this is dropped.
 pub struct Load {
     _tasks: JoinSet<()>,
 }
@@ -204,6 +254,17 @@ impl Load {
                     }
                 });
             }
+        }
+        for number in 1..=WRITTEN {
+            let thing = format!("bin-{}", WITNESSES + FLOODERS + number);
+            let (writer, ledger) = (Writer::new(site, running), ledger.clone());
+            tasks.spawn(async move {
+                for _ in 0..PER_ROUND / BODY {
+                    if !ledger.write(&writer, &thing).await {
+                        return;
+                    }
+                }
+            });
         }
         let (cleaner, ledger) = (site.cleaner(running).await, ledger.clone());
         tasks.spawn(async move {
@@ -333,41 +394,26 @@ pub async fn all(cleaner: &Client, list: &str) -> Vec<Value> {
 }
 
 /// Stores `count` samples of the `old-…` bins, spread over the last hours, as a busy day leaves
-/// them: segments of 500.
-pub async fn preload(backend: &Backend, count: usize) {
-    let config =
-        store::StoreConfig { backend: backend.clone(), time_zone: jiff::tz::TimeZone::UTC, exclusive: true };
-    let store = store::Store::open(config).await.unwrap();
-    let sql = "SELECT key FROM datastreams WHERE thing LIKE 'old-%' ORDER BY key";
-    let keys: Vec<(i64,)> = store.read().all(sql, vec![]).await.unwrap();
-    let lake = lake::Lake::open(lake::LakeConfig::beside(backend)).await.unwrap();
-    let per_segment = 500;
-    let start = store::now().plus(-6 * Micros::HOUR);
+/// them, through the door for line protocol; returns when they have been judged too.
+pub async fn preload(site: &Site, old: usize, count: usize) {
+    const LINES: usize = 500;
+    let hub = site.installation.serve().await.unwrap();
     let step = 6 * Micros::HOUR / (count as i64);
-    for segment in 0..count / per_segment {
-        let samples = (0..per_segment).map(|i| {
-            let n = segment * per_segment + i;
-            model::observation::Sample {
-                datastream: DatastreamKey(i32::try_from(keys[n % keys.len()].0).unwrap()),
-                time: start.plus(n as i64 * step),
-                value: HIGH,
-                quality: 0,
+    let start = store::now().plus(-6 * Micros::HOUR);
+    let mut writers = JoinSet::new();
+    for lane in 0..4 {
+        let writer = Writer::new(site, &hub);
+        writers.spawn(async move {
+            for body in (lane..count / LINES).step_by(4) {
+                let lines = (body * LINES..(body + 1) * LINES).map(|n| {
+                    format!("bin,thing=old-{} battery={HIGH} {}\n", n % old + 1, start.plus(n as i64 * step).0)
+                });
+                assert!(writer.write(lines.collect()).await);
             }
         });
-        let received_at = start.plus((segment * per_segment) as i64 * step);
-        lake.append(lake::Batch { samples: samples.collect(), received_at }).await.unwrap();
     }
-    // As if they had been judged: what is measured is reading back, not judging a day at once.
-    let last = lake.last_seq().await;
-    let _: Result<u64, store::StoreError> = store
-        .command(&Context::system("test", store::new_id()), "test:judged", (), move |tx, ()| {
-            Box::pin(async move {
-                let sql = "INSERT INTO judged (partition, segment, rule_version, at) VALUES (0, $1, '', 0)
-                    ON CONFLICT (partition) DO UPDATE SET segment = excluded.segment";
-                tx.execute(sql, store::args![last as i64]).await
-            })
-        })
-        .await;
-    lake.close().await;
-    store.stop().await;
+    while let Some(writer) = writers.join_next().await {
+        writer.unwrap();
+    }
+    assert!(hub.stop().await.unwrap());
 }
