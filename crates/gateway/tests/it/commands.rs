@@ -8,17 +8,19 @@ use rmqtt_codec::{v3, v5};
 use crate::harness::{Heard, Hub};
 
 #[tokio::test]
-async fn subscriptions_are_granted_on_the_own_command_topic_only() {
+async fn a_device_listens_to_its_own_topics_only() {
     let table = [
         ("zs/v1/h-1/command", QoS::AtMostOnce, 0, 0),
         ("zs/v1/h-1/command", QoS::AtLeastOnce, 1, 1),
-        ("zs/v1/h-1/#", QoS::ExactlyOnce, 1, 1),
+        ("zs/v1/h-1/#", QoS::ExactlyOnce, 2, 2),
         ("zs/v1/h-1/+", QoS::AtLeastOnce, 1, 1),
         ("zs/v1/h-2/command", QoS::AtLeastOnce, 0x80, 0x87),
         ("zs/v1/+/command", QoS::AtLeastOnce, 0x80, 0x87),
         ("zs/v1/h-1", QoS::AtLeastOnce, 0x80, 0x87),
         ("#", QoS::AtMostOnce, 0x80, 0x87),
-        ("$share/g/zs/v1/h-1/command", QoS::AtMostOnce, 0x80, 0x9E),
+        ("$share/g/zs/v1/h-1/command", QoS::AtMostOnce, 0, 0),
+        ("$share/g/zs/v1/h-2/command", QoS::AtMostOnce, 0x80, 0x87),
+        ("$share/zs", QoS::AtMostOnce, 0x80, 0x8F),
         ("zs/v1/h-1/#/x", QoS::AtMostOnce, 0x80, 0x8F),
         ("zs/v1/h-1/com+", QoS::AtMostOnce, 0x80, 0x8F),
     ];
@@ -30,14 +32,6 @@ async fn subscriptions_are_granted_on_the_own_command_topic_only() {
             table.iter().map(|&(_, _, v3, v5)| if version == 5 { v5 } else { v3 }).collect();
         assert_eq!(client.subscribe(&filters).await, expected);
     }
-}
-
-#[tokio::test]
-async fn a_subscription_identifier_ends_the_connection_as_announced() {
-    let hub = Hub::start().await;
-    let mut client = hub.client(5).await;
-    client.raw(b"\x82\x19\0\x01\x02\x0b\x01\0\x11zs/v1/h-1/command\x01").await;
-    client.hears_the_end(0xA1).await;
 }
 
 #[tokio::test]

@@ -89,7 +89,8 @@ pub(super) fn read(
     rows: &mut Rows,
     give: &mut dyn FnMut(Step) -> bool,
 ) -> Result<(), String> {
-    let file = File::open(path).map_err(|e| format!("the file does not open: {e}"))?;
+    let mut file = File::open(path).map_err(|e| format!("the file does not open: {e}"))?;
+    let behind = u64::from(ends_in_crlf(&mut file).map_err(|e| format!("the file does not read: {e}"))?);
     let left = Arc::new(AtomicU64::new(RECORD));
     let rationed = Rationed { file, left: left.clone() };
     let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(rationed);
@@ -121,7 +122,7 @@ pub(super) fn read(
             read += 1;
             match sample(&record, &places, names, rows) {
                 Ok(sample) => step.columns.push(sample),
-                Err(reason) => step.wrong(record.position().map_or(0, csv::Position::line), reason),
+                Err(reason) => step.wrong(record.position().map_or(0, |at| at.line() + behind), reason),
             }
         }
         step.position = at(&reader);
@@ -130,6 +131,16 @@ pub(super) fn read(
             return Ok(());
         }
     }
+}
+
+/// Whether the header ends in CRLF. A record is then read up to the CR, so that the position of
+/// the next one still lies in the line before.
+fn ends_in_crlf(file: &mut File) -> std::io::Result<bool> {
+    let mut start = Vec::new();
+    file.by_ref().take(RECORD).read_to_end(&mut start)?;
+    file.rewind()?;
+    let end = start.iter().position(|b| *b == b'\n');
+    Ok(end.is_some_and(|end| start[..end].ends_with(b"\r")))
 }
 
 fn at(reader: &Reader<Rationed>) -> Position {
