@@ -217,7 +217,14 @@ impl Mailbox {
 
     /// Puts a message in line. A full line drops the newcomer and counts it: what waits is older,
     /// promised, and in order.
-    pub(crate) fn enqueue(&self, post: &Arc<Post>, qos: u8, retain: bool, identifiers: &[u32], area: Option<&AreaPath>) {
+    pub(crate) fn enqueue(
+        &self,
+        post: &Arc<Post>,
+        qos: u8,
+        retain: bool,
+        identifiers: &[u32],
+        area: Option<&AreaPath>,
+    ) {
         let inner = &mut *self.inner();
         let nobody = inner.link.is_none() && (qos == 0 || inner.expiry == 0);
         if inner.over || nobody || !inner.reach.covers(area) {
@@ -365,7 +372,8 @@ impl Mailbox {
         if !inner.is_of(link) {
             return Release::Unknown;
         }
-        let Some(delivery) = inner.in_flight.iter_mut().find(|d| d.packet_id == Some(packet_id) && d.qos == 2)
+        let Some(delivery) =
+            inner.in_flight.iter_mut().find(|d| d.packet_id == Some(packet_id) && d.qos == 2)
         else {
             return Release::Unknown;
         };

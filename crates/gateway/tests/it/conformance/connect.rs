@@ -135,8 +135,7 @@ async fn an_empty_client_id_gets_one_of_its_own() {
     let hub = Plain::start().await;
     let mut ids = Vec::new();
     for clean in [true, false] {
-        let (mut raw, connack) =
-            hub.join(Hello { clean, id: String::new(), ..Hello::default() }).await;
+        let (mut raw, connack) = hub.join(Hello { clean, id: String::new(), ..Hello::default() }).await;
         let at = connack.properties().windows(3).position(|w| w[0] == 0x12 && w[1] == 0).unwrap();
         let n = usize::from(connack.properties()[at + 2]);
         let id = connack.properties()[at + 3..at + 3 + n].to_vec();
@@ -198,8 +197,7 @@ async fn enhanced_authentication_is_refused() {
 async fn connack_announces_what_there_is() {
     let hub = Plain::with(|config| config.max_keep_alive = 100).await;
     let asks = [expiry(u32::MAX), vec![0x19, 1]].concat();
-    let (_raw, connack) =
-        hub.join(Hello { keep_alive: 0, properties: asks, ..Hello::default() }).await;
+    let (_raw, connack) = hub.join(Hello { keep_alive: 0, properties: asks, ..Hello::default() }).await;
     let told = connack.properties();
     let has = |property: &[u8]| told.windows(property.len()).any(|w| w == property);
     assert!(has(&expiry(604_800)), "session expiry is bounded: {told:02x?}");
