@@ -19,7 +19,7 @@ use super::serve::{Seat, goodbye};
 use super::speaker::Speaker;
 use super::stream::{Stream, spare};
 use crate::batcher::Group;
-use crate::broker::{Mailbox, Parting};
+use crate::broker::{By, Mailbox, Parting};
 use crate::codec::read::{self, Packet};
 use crate::codec::{Fault, reason, write};
 use crate::server::Shared;
@@ -352,10 +352,10 @@ impl Session {
     fn act_on(&mut self, packet: Packet<'_>) -> Result<(), End> {
         match packet {
             Packet::Publish(publish) => self.publish(&publish)?,
-            Packet::PublishAck(ack) => self.acknowledged(ack),
+            Packet::PublishAck(ack) => self.acknowledged(ack, By::Puback),
             Packet::PublishReceived(ack) => self.received(ack),
             Packet::PublishRelease(ack) => self.released(ack),
-            Packet::PublishComplete(ack) => self.acknowledged(ack),
+            Packet::PublishComplete(ack) => self.acknowledged(ack, By::Pubcomp),
             Packet::Subscribe(subscribe) => self.subscribe(subscribe)?,
             Packet::Unsubscribe(packet_id, filters) => self.unsubscribe(packet_id, &filters),
             Packet::Ping => write::pong(&mut self.out),

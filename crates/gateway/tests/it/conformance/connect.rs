@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::raw::{Hello, Packet, Plain, Will, expiry, four, named, packet, two};
+use super::raw::{Hello, Message, Packet, Plain, Will, expiry, four, named, packet, two};
 
 #[tokio::test]
 async fn the_first_packet_must_be_connect() {
@@ -254,13 +254,15 @@ async fn a_client_with_a_small_packet_maximum_is_not_sent_more() {
 #[tokio::test]
 async fn reasons_in_words_go_to_those_who_want_them() {
     let hub = Plain::with(|config| config.max_retained = 0).await;
-    let message = super::raw::Message::retained("t", "x");
-    for (asks, words) in [(vec![], true), (vec![0x17, 0], false), (four(0x27, 40), false)] {
-        let (mut raw, _) = hub.join(Hello { properties: asks, ..Hello::default() }).await;
-        raw.publish(&message).await;
-        let puback = raw.next().await;
-        assert_eq!((puback.first, puback.id(), puback.body[2]), (0x40, 9, 0x97));
-        assert_eq!(puback.body.len() > 3, words, "{puback:?}");
+    for (qos, first) in [(1, 0x40), (2, 0x50)] {
+        let message = Message { retain: true, ..Message::new("t", qos, 9, "x") };
+        for (asks, words) in [(vec![], true), (vec![0x17, 0], false), (four(0x27, 40), false)] {
+            let (mut raw, _) = hub.join(Hello { properties: asks, ..Hello::default() }).await;
+            raw.publish(&message).await;
+            let answer = raw.next().await;
+            assert_eq!((answer.first, answer.id(), answer.body[2]), (first, 9, 0x97));
+            assert_eq!(answer.body.len() > 3, words, "{answer:?}");
+        }
     }
 }
 
