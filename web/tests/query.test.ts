@@ -4,7 +4,7 @@ import { cellText, curves, offsetOf } from '@/query'
 
 const answer = (columns: [string, string][], rows: QueryAnswer['rows']): QueryAnswer => ({
   columns: columns.map(([name, type]) => ({ name, type })) as QueryAnswer['columns'],
-  rows, truncated: false, seconds: 0.1, scanned_rows: 0,
+  rows, truncated: false, seconds: 0.1,
 })
 const at = (hour: number) => `2026-11-24T0${hour}:00:00Z`
 

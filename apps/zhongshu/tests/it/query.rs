@@ -37,10 +37,10 @@ async fn people_ask_in_sql_and_see_their_own_areas() {
         ])
     );
     let rows = answer["rows"].as_array().unwrap();
-    assert_eq!(rows.iter().map(|r| (&r[0], &r[1], &r[2])).collect::<Vec<_>>(), [
-        (&json!(first), &json!(2), &json!(0.42)),
-        (&json!(second), &json!(2), &json!(0.34)),
-    ]);
+    assert_eq!(
+        rows.iter().map(|r| (&r[0], &r[1], &r[2])).collect::<Vec<_>>(),
+        [(&json!(first), &json!(2), &json!(0.42)), (&json!(second), &json!(2), &json!(0.34)),]
+    );
     assert!(rows[0][3].as_str().unwrap().ends_with('Z'));
     assert_eq!(answer["truncated"], false);
     let (_, cut) = district
@@ -55,7 +55,11 @@ async fn people_ask_in_sql_and_see_their_own_areas() {
         ("SELECT 1 / (datastream - datastream) FROM observations", 422, "failed", None),
     ] {
         let (found, problem) = ask(&district, sql).await;
-        assert_eq!((found, problem["type"].as_str()), (status, Some(format!("/problems/query-{kind}").as_str())), "{problem}");
+        assert_eq!(
+            (found, problem["type"].as_str()),
+            (status, Some(format!("/problems/query-{kind}").as_str())),
+            "{problem}"
+        );
         assert_eq!(problem["line"].as_u64(), line, "{problem}");
     }
     // Nobody below the street asks in SQL; pages show their steps all the same.
@@ -67,16 +71,22 @@ async fn people_ask_in_sql_and_see_their_own_areas() {
     for table in names {
         assert_eq!(ask(&district, &format!("SELECT * FROM {table} LIMIT 1")).await.0, 200, "{table}");
     }
-    let (_, key) = ask(&district, &format!("SELECT key FROM datastreams WHERE thing = '{first}' AND property = 'pressure'")).await;
-    let key = &key["rows"][0][0];
-    let steps = until(&property, &format!("/api/v1/datastreams/{key}/aggregate?step=PT1H&fill=null"), |steps| {
-        steps["points"].as_array()?.iter().any(|p| p[4] == 2).then(|| steps.clone())
-    })
+    let (_, key) = ask(
+        &district,
+        &format!("SELECT key FROM datastreams WHERE thing = '{first}' AND property = 'pressure'"),
+    )
     .await;
+    let key = &key["rows"][0][0];
+    let steps =
+        until(&property, &format!("/api/v1/datastreams/{key}/aggregate?step=PT1H&fill=null"), |steps| {
+            steps["points"].as_array()?.iter().any(|p| p[4] == 2).then(|| steps.clone())
+        })
+        .await;
     assert!(steps["points"].as_array().unwrap().len() >= 24, "{steps}");
     assert_eq!(steps["step_seconds"], 3600.0);
     let neighbour = estate.client("neighbour").await;
-    let (status, _) = neighbour.call("GET", &format!("/api/v1/datastreams/{key}/aggregate"), None).await.unwrap();
+    let (status, _) =
+        neighbour.call("GET", &format!("/api/v1/datastreams/{key}/aggregate"), None).await.unwrap();
     assert_eq!(status, 404);
     spreadsheets_and_machines(&estate).await;
     // Who asked what is in the audit.
@@ -108,12 +118,14 @@ async fn spreadsheets_and_machines(estate: &Estate) {
         let header = |name: &str| answer.headers().get(name).map(|v| v.to_str().unwrap().to_owned());
         (header("content-type").unwrap(), header("x-truncated").unwrap(), answer.bytes().await.unwrap())
     };
-    let sql = "SELECT '=1+1' AS \"=name\", to_timestamp_micros(1500000) AS at, -0.5 AS v, -7 AS n, NULL AS gone";
+    let sql =
+        "SELECT '=1+1' AS \"=name\", to_timestamp_micros(1500000) AS at, -0.5 AS v, -7 AS n, NULL AS gone";
     let (kind, truncated, csv) = ask("text/csv", sql).await;
     assert_eq!((kind.as_str(), truncated.as_str()), ("text/csv; charset=utf-8", "false"));
     let csv = String::from_utf8(csv.to_vec()).unwrap();
     assert_eq!(csv, "\u{feff}'=name,at,v,n,gone\r\n'=1+1,1970-01-01 08:00:01.5,-0.5,-7,\r\n");
-    let (kind, _, arrow) = ask("application/vnd.apache.arrow.stream", "SELECT value, thing FROM observations").await;
+    let (kind, _, arrow) =
+        ask("application/vnd.apache.arrow.stream", "SELECT value, thing FROM observations").await;
     assert_eq!(kind, "application/vnd.apache.arrow.stream");
     // Arrow's encapsulated message format: a continuation marker before every message, and one
     // with no length at the end.

@@ -80,7 +80,8 @@ async fn what_is_too_deep_or_too_wide_is_refused_and_nothing_falls_over() {
     let engine = engine(vec![rows([(1, DAY, 1.0)])], None);
     let catalog = catalog(1);
     let doubled = |times: usize| {
-        let parts = (1..=times).map(|n| format!(", a{n} AS (SELECT * FROM a{p} UNION ALL SELECT * FROM a{p})", p = n - 1));
+        let parts = (1..=times)
+            .map(|n| format!(", a{n} AS (SELECT * FROM a{p} UNION ALL SELECT * FROM a{p})", p = n - 1));
         format!("WITH a0 AS (SELECT 1){} SELECT * FROM a{times}", parts.collect::<String>())
     };
     for (sql, fine) in [
@@ -108,7 +109,9 @@ async fn what_is_too_deep_or_too_wide_is_refused_and_nothing_falls_over() {
         let head: String = sql.chars().take(60).collect();
         match outcome {
             Ok(_) => assert!(fine, "{head} … was run"),
-            Err(QueryError::Refused(_) | QueryError::Statement { .. }) => assert!(!fine, "{head} …: {outcome:?}"),
+            Err(QueryError::Refused(_) | QueryError::Statement { .. }) => {
+                assert!(!fine, "{head} …: {outcome:?}")
+            }
             Err(e) => panic!("{head} …: {e:?}"),
         }
     }

@@ -9,8 +9,7 @@ use model::{DatastreamKey, Micros};
 use super::{DAY, SECOND, catalog, texts};
 use crate::{append, each, reopen, sample};
 
-const ALL: &str =
-    "SELECT datastream, to_unixtime(phenomenon_time), value FROM observations ORDER BY datastream, phenomenon_time";
+const ALL: &str = "SELECT datastream, to_unixtime(phenomenon_time), value FROM observations ORDER BY datastream, phenomenon_time";
 
 #[tokio::test]
 async fn what_was_committed_is_found_wherever_it_is() {
@@ -38,7 +37,9 @@ async fn what_was_committed_is_found_wherever_it_is() {
             for round in ["committed", "taken in", "replaced", "opened again", "taken in again"] {
                 match round {
                     "taken in" | "taken in again" => drop(lake.take_in().await.unwrap()),
-                    "replaced" => drop(append(&lake, now, &[sample(1, at(1), 0.8), sample(1, at(2), 0.7)]).await),
+                    "replaced" => {
+                        drop(append(&lake, now, &[sample(1, at(1), 0.8), sample(1, at(2), 0.7)]).await)
+                    }
                     "opened again" => lake = reopen(lake, &config).await,
                     _ => {}
                 }
@@ -47,7 +48,11 @@ async fn what_was_committed_is_found_wherever_it_is() {
                 let found = texts(&engine, &catalog, &Scope::All, ALL).await;
                 assert_eq!(found, expected(value), "{round}, memory {memory}");
                 let latest = "SELECT datastream, value FROM latest ORDER BY datastream";
-                assert_eq!(texts(&engine, &catalog, &Scope::All, latest).await, ["1 0.7", "2 0.9"], "{round}");
+                assert_eq!(
+                    texts(&engine, &catalog, &Scope::All, latest).await,
+                    ["1 0.7", "2 0.9"],
+                    "{round}"
+                );
                 let steps = Steps {
                     keys: vec![DatastreamKey(1)],
                     from: at(0),
@@ -57,7 +62,10 @@ async fn what_was_committed_is_found_wherever_it_is() {
                     fill: Fill::None,
                 };
                 let steps = engine.steps(&steps).await.unwrap();
-                assert_eq!((steps[0][0].count, steps[0][0].max), (3, Some(if value == "0.8" { 0.8 } else { 0.7 })));
+                assert_eq!(
+                    (steps[0][0].count, steps[0][0].max),
+                    (3, Some(if value == "0.8" { 0.8 } else { 0.7 }))
+                );
             }
             lake.close().await;
             drop::<Arc<Lake>>(lake);
