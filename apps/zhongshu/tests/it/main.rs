@@ -10,6 +10,7 @@ mod faults;
 mod load;
 mod openapi;
 mod packs;
+mod query;
 mod restart;
 mod routes;
 mod story;

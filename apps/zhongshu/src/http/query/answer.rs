@@ -71,7 +71,6 @@ pub(super) struct Found {
     pub(super) batches: Vec<lake::query::Batch>,
     pub(super) truncated: bool,
     pub(super) seconds: f64,
-    pub(super) scanned: u64,
 }
 
 /// The answer. Whether it was cut off stands in the header `X-Truncated`, for forms that have no
@@ -111,7 +110,6 @@ struct Written<'f> {
     rows: Rows<'f>,
     truncated: bool,
     seconds: f64,
-    scanned_rows: u64,
 }
 
 struct Rows<'f>(&'f Found);
@@ -155,7 +153,6 @@ fn json(found: &Found) -> Result<Vec<u8>, String> {
         rows: Rows(found),
         truncated: found.truncated,
         seconds: found.seconds,
-        scanned_rows: found.scanned,
     };
     serde_json::to_vec(&written).map_err(|e| e.to_string())
 }
@@ -167,7 +164,9 @@ fn csv(found: &Found, zone: &TimeZone) -> Result<Vec<u8>, String> {
         .fields()
         .iter()
         .map(|field| match field.name().chars().next() {
-            Some('=' | '+' | '-' | '@' | '\t' | '\r' | '＝' | '＋' | '－' | '＠') => format!("'{}", field.name()),
+            Some('=' | '+' | '-' | '@' | '\t' | '\r' | '＝' | '＋' | '－' | '＠') => {
+                format!("'{}", field.name())
+            }
             _ => field.name().clone(),
         })
         .collect();

@@ -71,7 +71,9 @@ pub fn cells(batch: &RecordBatch) -> Result<Vec<Vec<Cell>>, ArrowError> {
         _ => Ok(column.clone()),
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    (0..batch.num_rows()).map(|row| columns.iter().map(|column| cell(column.as_ref(), row)).collect()).collect()
+    (0..batch.num_rows())
+        .map(|row| columns.iter().map(|column| cell(column.as_ref(), row)).collect())
+        .collect()
 }
 
 fn cell(column: &dyn Array, row: usize) -> Result<Cell, ArrowError> {

@@ -119,9 +119,7 @@ impl Dimension {
                 let inside = |d: &&Datastream| areas.iter().any(|a| d.area.is_in(a));
                 self.all.iter().filter(inside).map(|d| d.key.0).collect()
             }
-            Scope::Keys(keys) => {
-                keys.iter().map(|k| k.0).filter(|k| self.place_of(*k).is_some()).collect()
-            }
+            Scope::Keys(keys) => keys.iter().map(|k| k.0).filter(|k| self.place_of(*k).is_some()).collect(),
         };
         KeySet::new(shown)
     }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::error::Result;
-use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{SessionStateBuilder, TaskContext};
 use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion::functions_window::planner::WindowFunctionPlanner;
 use datafusion::logical_expr::planner::ExprPlanner;
@@ -30,28 +30,117 @@ use super::observations::{self, Observations, PARTITIONS};
 use super::pushdown::Wanted;
 use super::snapshot::{Snapshot, Source};
 use super::tables::Catalog;
-use super::{QueryError, QueryConfig};
+use super::{QueryConfig, QueryError};
 
 /// Functions that compute a value of bounded size from values. What could build a text or a list
 /// of any length from a few letters is not among them.
 const SCALAR: &[&str] = &[
-    "abs", "acos", "asin", "atan", "atan2", "cbrt", "ceil", "cos", "cot", "degrees", "exp", "floor", "gcd",
-    "isnan", "iszero", "lcm", "ln", "log", "log10", "log2", "nanvl", "pi", "power", "radians", "round",
-    "signum", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
-    "coalesce", "greatest", "least", "nullif", "nvl", "nvl2",
-    "current_date", "current_time", "date_bin", "date_part", "date_trunc", "from_unixtime", "make_date", "now",
-    "to_date", "to_timestamp", "to_timestamp_micros", "to_timestamp_millis", "to_timestamp_seconds",
-    "to_unixtime", "to_local_time",
-    "ascii", "btrim", "character_length", "contains", "ends_with", "left", "lower", "ltrim", "octet_length",
-    "right", "rtrim", "split_part", "starts_with", "strpos", "substr", "upper", "regexp_like",
+    "abs",
+    "acos",
+    "asin",
+    "atan",
+    "atan2",
+    "cbrt",
+    "ceil",
+    "cos",
+    "cot",
+    "degrees",
+    "exp",
+    "floor",
+    "gcd",
+    "isnan",
+    "iszero",
+    "lcm",
+    "ln",
+    "log",
+    "log10",
+    "log2",
+    "nanvl",
+    "pi",
+    "power",
+    "radians",
+    "round",
+    "signum",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
+    "trunc",
+    "coalesce",
+    "greatest",
+    "least",
+    "nullif",
+    "nvl",
+    "nvl2",
+    "current_date",
+    "current_time",
+    "date_bin",
+    "date_part",
+    "date_trunc",
+    "from_unixtime",
+    "make_date",
+    "now",
+    "to_date",
+    "to_timestamp",
+    "to_timestamp_micros",
+    "to_timestamp_millis",
+    "to_timestamp_seconds",
+    "to_unixtime",
+    "to_local_time",
+    "ascii",
+    "btrim",
+    "character_length",
+    "contains",
+    "ends_with",
+    "left",
+    "lower",
+    "ltrim",
+    "octet_length",
+    "right",
+    "rtrim",
+    "split_part",
+    "starts_with",
+    "strpos",
+    "substr",
+    "upper",
+    "regexp_like",
 ];
 
 /// Aggregates whose state is bounded, or counted by the memory pool.
 const AGGREGATE: &[&str] = &[
-    "approx_distinct", "approx_median", "approx_percentile_cont", "avg", "bit_and", "bit_or", "bool_and",
-    "bool_or", "corr", "count", "covar_pop", "covar", "first_value", "last_value", "max", "median", "min",
-    "percentile_cont", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope",
-    "regr_sxx", "regr_sxy", "regr_syy", "stddev", "stddev_pop", "sum", "var", "var_pop",
+    "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "covar_pop",
+    "covar",
+    "first_value",
+    "last_value",
+    "max",
+    "median",
+    "min",
+    "percentile_cont",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "stddev",
+    "stddev_pop",
+    "sum",
+    "var",
+    "var_pop",
 ];
 
 struct Functions {
@@ -81,7 +170,12 @@ impl Functions {
             Arc::new(AggregateFunctionPlanner),
             Arc::new(WindowFunctionPlanner),
         ];
-        Self { scalar, aggregate, window: datafusion::functions_window::all_default_window_functions(), planners }
+        Self {
+            scalar,
+            aggregate,
+            window: datafusion::functions_window::all_default_window_functions(),
+            planners,
+        }
     }
 }
 
@@ -173,8 +267,9 @@ impl Engine {
         to: i64,
     ) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
         let state = self.state();
+        let all = (0..crate::rows::schema().fields().len()).collect();
         let wanted = Wanted { keys: Arc::new(KeySet::new(keys)), times: (from, to), others: Vec::new() };
-        let plan = observations::rows_of(&snapshot, wanted, &self.files, &state)?;
+        let plan = observations::rows_of(&snapshot, wanted, all, &self.files, &state)?;
         Ok((plan, state.task_ctx()))
     }
 

@@ -60,7 +60,8 @@ fn list(actions: &RecordBatch) -> Result<Vec<File>> {
     let column = |name: &str| actions.column_by_name(name);
     let paths = column("path").ok_or_else(|| wrong("path"))?;
     let paths = arrow_array::cast::as_string_array(paths);
-    let bytes = column("size_bytes").and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(|| wrong("size"))?;
+    let bytes =
+        column("size_bytes").and_then(|c| c.as_primitive_opt::<Int64Type>()).ok_or_else(|| wrong("size"))?;
     let rows = column("num_records").and_then(|c| c.as_primitive_opt::<Int64Type>());
     let key = |name: &str| column(name).and_then(|c| c.as_primitive_opt::<Int32Type>());
     let (min_key, max_key) = (key("min.datastream"), key("max.datastream"));

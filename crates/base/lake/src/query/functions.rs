@@ -144,8 +144,7 @@ impl InArea {
     pub(crate) fn udf() -> Arc<ScalarUDF> {
         let texts = [DataType::Utf8View, DataType::Utf8];
         let both = texts.iter().flat_map(|a| texts.iter().map(|b| vec![a.clone(), b.clone()]));
-        let signature =
-            Signature::one_of(both.map(TypeSignature::Exact).collect(), Volatility::Immutable);
+        let signature = Signature::one_of(both.map(TypeSignature::Exact).collect(), Volatility::Immutable);
         Arc::new(ScalarUDF::from(Self(signature)))
     }
 }
@@ -269,18 +268,18 @@ impl ScalarUDFImpl for Bounded {
         let bytes = match &args.args[0] {
             ColumnarValue::Scalar(value) => value.size().saturating_mul(args.number_rows),
             ColumnarValue::Array(array) => match array.data_type() {
-                DataType::Utf8View => {
-                    array.as_string_view().lengths().map(|length| length as usize).sum()
-                }
+                DataType::Utf8View => array.as_string_view().lengths().map(|length| length as usize).sum(),
                 _ => array.get_array_memory_size(),
             },
         };
         if bytes > MAX_TEXTS {
             return exec_err!("the texts put together by || are too long");
         }
-        Ok(args.args.into_iter().next().unwrap_or(ColumnarValue::Scalar(
-            datafusion::common::ScalarValue::Null,
-        )))
+        Ok(args
+            .args
+            .into_iter()
+            .next()
+            .unwrap_or(ColumnarValue::Scalar(datafusion::common::ScalarValue::Null)))
     }
 }
 

@@ -40,12 +40,12 @@ pub(crate) fn accept(text: &str) -> Result<Accepted, QueryError> {
     if text.len() > MAX_TEXT {
         return refused("the statement is longer than 64 KiB; shorten it");
     }
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text)
-        .tokenize_with_location()
-        .map_err(|e| QueryError::Statement {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(|e| {
+        QueryError::Statement {
             message: e.message.clone(),
             position: Some((e.location.line, e.location.column)),
-        })?;
+        }
+    })?;
     let plain = || tokens.iter().map(|t| &t.token);
     let constants: usize = plain().filter_map(constant).map(str::len).sum();
     if constants > MAX_CONSTANTS {
@@ -145,8 +145,27 @@ fn deepens(token: &Token) -> bool {
     match token {
         Token::Word(word) => {
             const DEEP: [&str; 22] = [
-                "AND", "OR", "XOR", "NOT", "IS", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "IN", "AT",
-                "COLLATE", "DIV", "JOIN", "UNION", "INTERSECT", "EXCEPT", "MINUS", "SELECT", "FROM", "CASE",
+                "AND",
+                "OR",
+                "XOR",
+                "NOT",
+                "IS",
+                "LIKE",
+                "ILIKE",
+                "SIMILAR",
+                "BETWEEN",
+                "IN",
+                "AT",
+                "COLLATE",
+                "DIV",
+                "JOIN",
+                "UNION",
+                "INTERSECT",
+                "EXCEPT",
+                "MINUS",
+                "SELECT",
+                "FROM",
+                "CASE",
                 "OVER",
             ];
             word.quote_style.is_none() && DEEP.iter().any(|deep| word.value.eq_ignore_ascii_case(deep))
@@ -224,8 +243,15 @@ pub(crate) fn plain(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let mut text = text.as_str();
     for prefix in [
-        "SQL error: ", "Error during planning: ", "Schema error: ", "Execution error: ", "Arrow error: ",
-        "Invalid argument error: ", "Optimizer rule ", "External error: ", "This feature is not implemented: ",
+        "SQL error: ",
+        "Error during planning: ",
+        "Schema error: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Invalid argument error: ",
+        "Optimizer rule ",
+        "External error: ",
+        "This feature is not implemented: ",
     ] {
         text = text.strip_prefix(prefix).unwrap_or(text);
     }
@@ -234,6 +260,9 @@ pub(crate) fn plain(error: &DataFusionError) -> String {
 
 /// A message without the parser's name around it.
 pub(crate) fn unwrapped(text: &str) -> String {
-    let text = ["ParserError(\"", "TokenizerError(\""].iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(text);
+    let text = ["ParserError(\"", "TokenizerError(\""]
+        .iter()
+        .find_map(|prefix| text.strip_prefix(prefix))
+        .unwrap_or(text);
     text.strip_suffix("\")").unwrap_or(text).to_owned()
 }

@@ -6,6 +6,7 @@
 //! | `guard` | which statements are run at all |
 //! | `run` | one statement, from its text to its rows |
 //! | `observations` | rows in memory and files as one table, within a scope |
+//! | `barrier` | what keeps a statement's conditions away from hidden rows |
 //! | `pushdown` | what filters say about keys and times |
 //! | `dimension` | what a datastream is, beside its key |
 //! | `tables` | the tables that SQL sees |
@@ -13,6 +14,7 @@
 //! | `cell` | rows as people and pages take them |
 //! | `steps` | means, extremes and counts step by step |
 
+mod barrier;
 mod cell;
 mod dimension;
 mod engine;

@@ -32,6 +32,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 
+use super::barrier::Barrier;
 use super::dimension::{COLUMNS, Dimension, KeySet};
 use super::files::{File, Files};
 use super::functions::{IsCurrent, IsShown, LookUp};
@@ -119,22 +120,30 @@ impl TableProvider for Observations {
         if wanted.is_nothing() {
             return Ok(Arc::new(EmptyExec::new(asked)));
         }
-        let rows = rows_of(&self.snapshot, wanted, &self.files, state)?;
+        let read: Vec<usize> = (0..rows::schema().fields().len())
+            .filter(|at| *at < READ_ALWAYS || asked.field_with_name(rows::schema().field(*at).name()).is_ok())
+            .collect();
+        let rows = rows_of(&self.snapshot, wanted, read, &self.files, state)?;
         columns(rows, &asked, &self.dimension, state)
     }
 }
 
-/// The rows that are wanted, in the columns of [`rows::schema`]; what is not used in the end the
-/// optimiser takes out.
+/// The lake's first columns, datastream and time, decide what is wanted and are always read.
+const READ_ALWAYS: usize = 2;
+
+/// The rows that are wanted, in the columns of [`rows::schema`] at the places in `read`: those
+/// asked for, and the first [`READ_ALWAYS`].
 pub(crate) fn rows_of(
     snapshot: &Snapshot,
     wanted: Wanted,
+    read: Vec<usize>,
     files: &Files,
     state: &dyn Session,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut parts: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+    let schema = Arc::new(rows::schema().project(&read)?);
     if !wanted.is_nothing() {
-        let scan = Scan { wanted, state };
+        let scan = Scan { wanted, read, state };
         let hot = Hot::select(&snapshot.hot, &scan.wanted);
         if let Some(cold) = &snapshot.cold {
             let files = files.of(&cold.table)?;
@@ -144,7 +153,7 @@ pub(crate) fn rows_of(
         parts.extend(scan.memory(hot)?);
     }
     match parts.len() {
-        0 => Ok(Arc::new(EmptyExec::new(rows::schema()))),
+        0 => Ok(Arc::new(EmptyExec::new(schema))),
         1 => Ok(parts.swap_remove(0)),
         _ => UnionExec::try_new(parts),
     }
@@ -153,13 +162,19 @@ pub(crate) fn rows_of(
 /// One scan being planned.
 struct Scan<'s> {
     wanted: Wanted,
+    read: Vec<usize>,
     state: &'s dyn Session,
 }
 
 impl Scan<'_> {
     /// The table's files that may hold what is wanted: those where a row may have been replaced
     /// by one in memory, and the others.
-    fn table(&self, cold: &Cold, all: &[File], replaced: Option<Rows>) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+    fn table(
+        &self,
+        cold: &Cold,
+        all: &[File],
+        replaced: Option<Rows>,
+    ) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
         let wanted = &self.wanted;
         let files: Vec<&File> =
             all.iter().filter(|f| f.may_hold(wanted.keys.bounds(), wanted.times)).collect();
@@ -201,6 +216,7 @@ impl Scan<'_> {
         }
         let scan = FileScanConfigBuilder::new(url, Arc::new(source))
             .with_file_groups(grouped(files))
+            .with_projection_indices(Some(self.read.clone()))?
             .build();
         let mut plan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(scan);
         let mut conditions = Vec::new();
@@ -212,7 +228,7 @@ impl Scan<'_> {
             conditions.push(self.call(IsCurrent::udf(Arc::new(replaced)), arguments)?);
         }
         if !conditions.is_empty() {
-            plan = Arc::new(FilterExec::try_new(conjunction(conditions), plan)?);
+            plan = Barrier::above(Arc::new(FilterExec::try_new(conjunction(conditions), plan)?));
         }
         Ok(Some(plan))
     }
@@ -231,10 +247,11 @@ impl Scan<'_> {
             }
         }
         parts.retain(|part| !part.is_empty());
-        let mut plan: Arc<dyn ExecutionPlan> = MemorySourceConfig::try_new_exec(&parts, rows::schema(), None)?;
+        let mut plan: Arc<dyn ExecutionPlan> =
+            MemorySourceConfig::try_new_exec(&parts, rows::schema(), Some(self.read.clone()))?;
         let conditions = self.exact()?;
-        if !hot.exact && !conditions.is_empty() {
-            plan = Arc::new(FilterExec::try_new(conjunction(conditions), plan)?);
+        if !hot.exact {
+            plan = Barrier::above(Arc::new(FilterExec::try_new(conjunction(conditions), plan)?));
         }
         Ok(Some(plan))
     }
@@ -298,7 +315,7 @@ fn columns(
     let mut expressions: Vec<(Arc<dyn PhysicalExpr>, String)> = Vec::new();
     for field in asked.fields() {
         let expression: Arc<dyn PhysicalExpr> = match COLUMNS.iter().position(|c| c == field.name()) {
-            None => Arc::new(Column::new_with_schema(field.name(), &rows::schema())?),
+            None => Arc::new(Column::new_with_schema(field.name(), &rows.schema())?),
             Some(at) => Arc::new(ScalarFunctionExpr::new(
                 COLUMNS[at],
                 LookUp::udf(dimension.clone(), at),

@@ -16,12 +16,12 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 
+use super::QueryError;
 use super::dimension::Scope;
 use super::engine::Engine;
 use super::guard::{self, Accepted};
 use super::snapshot::Snapshot;
 use super::tables::Catalog;
-use super::QueryError;
 
 /// What one statement may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,7 +260,8 @@ async fn start(
 ) -> Result<(Arc<dyn ExecutionPlan>, SendableRecordBatchStream), QueryError> {
     let state = session.state();
     let plan = state.statement_to_plan(accepted.statement).await.map_err(statement_error)?;
-    let reads_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let reads_only =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     reads_only.verify_plan(&plan).map_err(|e| QueryError::Refused(guard::plain(&e)))?;
     let plan = if accepted.explain {
         plan
@@ -305,7 +306,11 @@ fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Q
     let failed = |e: arrow_schema::ArrowError| QueryError::Failed(e.to_string());
     let columns = batch.columns().iter().zip(schema.fields());
     let columns = columns.map(|(column, field)| {
-        if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast(column, field.data_type()) }
+        if column.data_type() == field.data_type() {
+            Ok(column.clone())
+        } else {
+            cast(column, field.data_type())
+        }
     });
     let columns = columns.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

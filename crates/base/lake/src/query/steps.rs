@@ -84,16 +84,16 @@ impl Engine {
         }
         let span = to.0.saturating_sub(from.0).max(0) / step;
         if span.saturating_mul(keys.len().max(1) as i64) > MAX_STEPS {
-            return Err(QueryError::Refused(format!("that are more than {MAX_STEPS} steps; take wider ones")));
+            return Err(QueryError::Refused(format!(
+                "that are more than {MAX_STEPS} steps; take wider ones"
+            )));
         }
         let mut sums: BTreeMap<(i32, i64), Sum> = BTreeMap::new();
         if from < to && !keys.is_empty() {
             let set: Vec<i32> = keys.iter().map(|k| k.0).collect();
             let (origin, step) = (steps.origin.0, *step);
             let begin = move |time: i64| time - (time - origin).rem_euclid(step);
-            sums = self
-                .fold(set, from.0, to.0 - 1, sums, move |sums, rows| add(sums, rows, begin))
-                .await?;
+            sums = self.fold(set, from.0, to.0 - 1, sums, move |sums, rows| add(sums, rows, begin)).await?;
         }
         let first = from.0 - (from.0 - steps.origin.0).rem_euclid(*step);
         Ok(keys.iter().map(|key| filled(&sums, *key, first, steps)).collect())
@@ -162,7 +162,12 @@ fn add(sums: &mut BTreeMap<(i32, i64), Sum>, rows: Rows, begin: impl Fn(i64) -> 
     let mut open: Option<((i32, i64), Sum)> = None;
     let mut close = |open: Option<((i32, i64), Sum)>| {
         let Some((at, sum)) = open else { return };
-        let there = sums.entry(at).or_insert(Sum { count: 0, total: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY });
+        let there = sums.entry(at).or_insert(Sum {
+            count: 0,
+            total: 0.0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+        });
         there.count += sum.count;
         there.total += sum.total;
         there.min = there.min.min(sum.min);

@@ -48,30 +48,48 @@ pub fn tables() -> Vec<TableInfo> {
             &observations,
             OBSERVATIONS,
         ),
-        table("datastreams", ("数据流", "datastreams"), &DATASTREAMS, &[
-            ("数据流编号", "the datastream's key"),
-            ("对象编码", "the code of its thing"),
-            ("测量项", "what it measures"),
-            ("单位（UCUM）", "the unit, as UCUM writes it"),
-            ("中文名称", "its name in Chinese"),
-            ("英文名称", "its name in English"),
-        ]),
-        table("things", ("对象（设备、设施）", "things: devices and facilities"), &THINGS, &[
-            ("对象编码", "its code"),
-            ("类型", "its type"),
-            ("区域路径，可用 in_area(area, '路径') 筛选", "the path of its area; in_area(area, 'path') filters"),
-            ("中文名称", "its name in Chinese"),
-            ("英文名称", "its name in English"),
-            ("经度（WGS-84）", "longitude, WGS-84"),
-            ("纬度（WGS-84）", "latitude, WGS-84"),
-        ]),
-        table("areas", ("区域树", "the area tree"), &AREAS, &[
-            ("区域路径", "the area's path"),
-            ("区域编码", "its code"),
-            ("层级", "its level: city to floor"),
-            ("中文名称", "its name in Chinese"),
-            ("英文名称", "its name in English"),
-        ]),
+        table(
+            "datastreams",
+            ("数据流", "datastreams"),
+            &DATASTREAMS,
+            &[
+                ("数据流编号", "the datastream's key"),
+                ("对象编码", "the code of its thing"),
+                ("测量项", "what it measures"),
+                ("单位（UCUM）", "the unit, as UCUM writes it"),
+                ("中文名称", "its name in Chinese"),
+                ("英文名称", "its name in English"),
+            ],
+        ),
+        table(
+            "things",
+            ("对象（设备、设施）", "things: devices and facilities"),
+            &THINGS,
+            &[
+                ("对象编码", "its code"),
+                ("类型", "its type"),
+                (
+                    "区域路径，可用 in_area(area, '路径') 筛选",
+                    "the path of its area; in_area(area, 'path') filters",
+                ),
+                ("中文名称", "its name in Chinese"),
+                ("英文名称", "its name in English"),
+                ("经度（WGS-84）", "longitude, WGS-84"),
+                ("纬度（WGS-84）", "latitude, WGS-84"),
+            ],
+        ),
+        table(
+            "areas",
+            ("区域树", "the area tree"),
+            &AREAS,
+            &[
+                ("区域路径", "the area's path"),
+                ("区域编码", "its code"),
+                ("层级", "its level: city to floor"),
+                ("中文名称", "its name in Chinese"),
+                ("英文名称", "its name in English"),
+            ],
+        ),
     ]
 }
 
@@ -109,8 +127,23 @@ fn name_of(name: &str) -> &'static str {
 }
 
 const NAMES: [&str; 17] = [
-    "datastream", "thing", "property", "area", "phenomenon_time", "value", "quality", "unit", "key", "code",
-    "type", "name_zh", "name_en", "lon", "lat", "path", "level",
+    "datastream",
+    "thing",
+    "property",
+    "area",
+    "phenomenon_time",
+    "value",
+    "quality",
+    "unit",
+    "key",
+    "code",
+    "type",
+    "name_zh",
+    "name_en",
+    "lon",
+    "lat",
+    "path",
+    "level",
 ];
 
 fn text(name: &str) -> Field {
@@ -177,8 +210,7 @@ impl Catalog {
         scope: &Scope,
         shown: &KeySet,
     ) -> Result<[(&'static str, RecordBatch); 3], ArrowError> {
-        let datastreams: Vec<_> =
-            self.dimension.all().iter().filter(|d| shown.contains(d.key.0)).collect();
+        let datastreams: Vec<_> = self.dimension.all().iter().filter(|d| shown.contains(d.key.0)).collect();
         let with_streams: std::collections::HashSet<&str> =
             datastreams.iter().map(|d| d.thing.as_str()).collect();
         let sees = |area: &AreaPath| match scope {
@@ -193,34 +225,43 @@ impl Catalog {
             .collect();
         let areas: Vec<_> = self.areas.iter().filter(|a| sees(&a.path)).collect();
         let keys: Int32Array = datastreams.iter().map(|d| d.key.0).collect();
-        let datastreams = RecordBatch::try_new(DATASTREAMS.clone(), vec![
-            Arc::new(keys),
-            texts(datastreams.iter().map(|d| d.thing.as_str())),
-            texts(datastreams.iter().map(|d| d.property.as_str())),
-            texts(datastreams.iter().map(|d| d.unit.as_str())),
-            texts(datastreams.iter().map(|d| d.name.zh.as_str())),
-            texts(datastreams.iter().map(|d| d.name.en.as_str())),
-        ])?;
+        let datastreams = RecordBatch::try_new(
+            DATASTREAMS.clone(),
+            vec![
+                Arc::new(keys),
+                texts(datastreams.iter().map(|d| d.thing.as_str())),
+                texts(datastreams.iter().map(|d| d.property.as_str())),
+                texts(datastreams.iter().map(|d| d.unit.as_str())),
+                texts(datastreams.iter().map(|d| d.name.zh.as_str())),
+                texts(datastreams.iter().map(|d| d.name.en.as_str())),
+            ],
+        )?;
         let coordinate = |at: usize| -> ArrayRef {
             Arc::new(things.iter().map(|t| t.location.map(|l| l[at])).collect::<Float64Array>())
         };
         let (lon, lat) = (coordinate(0), coordinate(1));
-        let things = RecordBatch::try_new(THINGS.clone(), vec![
-            texts(things.iter().map(|t| t.code.as_str())),
-            texts(things.iter().map(|t| t.kind.as_str())),
-            texts(things.iter().map(|t| t.area.as_str())),
-            texts(things.iter().map(|t| t.name.zh.as_str())),
-            texts(things.iter().map(|t| t.name.en.as_str())),
-            lon,
-            lat,
-        ])?;
-        let areas = RecordBatch::try_new(AREAS.clone(), vec![
-            texts(areas.iter().map(|a| a.path.as_str())),
-            texts(areas.iter().map(|a| a.path.code())),
-            texts(areas.iter().map(|a| a.level.as_str())),
-            texts(areas.iter().map(|a| a.name.zh.as_str())),
-            texts(areas.iter().map(|a| a.name.en.as_str())),
-        ])?;
+        let things = RecordBatch::try_new(
+            THINGS.clone(),
+            vec![
+                texts(things.iter().map(|t| t.code.as_str())),
+                texts(things.iter().map(|t| t.kind.as_str())),
+                texts(things.iter().map(|t| t.area.as_str())),
+                texts(things.iter().map(|t| t.name.zh.as_str())),
+                texts(things.iter().map(|t| t.name.en.as_str())),
+                lon,
+                lat,
+            ],
+        )?;
+        let areas = RecordBatch::try_new(
+            AREAS.clone(),
+            vec![
+                texts(areas.iter().map(|a| a.path.as_str())),
+                texts(areas.iter().map(|a| a.path.code())),
+                texts(areas.iter().map(|a| a.level.as_str())),
+                texts(areas.iter().map(|a| a.name.zh.as_str())),
+                texts(areas.iter().map(|a| a.name.en.as_str())),
+            ],
+        )?;
         Ok([("datastreams", datastreams), ("things", things), ("areas", areas)])
     }
 }

@@ -5,6 +5,7 @@ mod mixtures;
 mod pushdown;
 mod scope;
 mod steps;
+mod whole;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -80,7 +80,8 @@ async fn what_is_too_deep_or_too_wide_is_refused_and_nothing_falls_over() {
     let engine = engine(vec![rows([(1, DAY, 1.0)])], None);
     let catalog = catalog(1);
     let doubled = |times: usize| {
-        let parts = (1..=times).map(|n| format!(", a{n} AS (SELECT * FROM a{p} UNION ALL SELECT * FROM a{p})", p = n - 1));
+        let parts = (1..=times)
+            .map(|n| format!(", a{n} AS (SELECT * FROM a{p} UNION ALL SELECT * FROM a{p})", p = n - 1));
         format!("WITH a0 AS (SELECT 1){} SELECT * FROM a{times}", parts.collect::<String>())
     };
     for (sql, fine) in [
@@ -108,7 +109,9 @@ async fn what_is_too_deep_or_too_wide_is_refused_and_nothing_falls_over() {
         let head: String = sql.chars().take(60).collect();
         match outcome {
             Ok(_) => assert!(fine, "{head} … was run"),
-            Err(QueryError::Refused(_) | QueryError::Statement { .. }) => assert!(!fine, "{head} …: {outcome:?}"),
+            Err(QueryError::Refused(_) | QueryError::Statement { .. }) => {
+                assert!(!fine, "{head} …: {outcome:?}")
+            }
             Err(e) => panic!("{head} …: {e:?}"),
         }
     }
@@ -117,7 +120,7 @@ async fn what_is_too_deep_or_too_wide_is_refused_and_nothing_falls_over() {
 #[tokio::test]
 async fn rows_time_and_memory_are_bounded() {
     let many = rows((1..=50).flat_map(|key| (0..1000).map(move |s| (key, DAY + s * SECOND, f64::from(key)))));
-    let config = QueryConfig { at_once: 1, wait: Duration::from_millis(50), memory: 2 << 20 };
+    let config = QueryConfig { at_once: 1, wait: Duration::from_millis(50), memory: 16 << 20 };
     let engine = Engine::new(Arc::new(Fixed(Snapshot { hot: vec![many], cold: None })), config).unwrap();
     let catalog = catalog(50);
     let limits = Limits { rows: 10, ..Limits::default() };
@@ -156,7 +159,7 @@ async fn rows_time_and_memory_are_bounded() {
     let wide = "SELECT a.thing, b.thing, a.phenomenon_time, b.phenomenon_time FROM observations a, observations b ORDER BY 3, 4, a.value";
     let answer = engine.sql(wide, &catalog, &Scope::All, Limits::default()).await.unwrap();
     let outcome = answer.collect().await;
-    assert_eq!(outcome.err(), Some(QueryError::Memory(2)));
+    assert_eq!(outcome.err(), Some(QueryError::Memory(16)));
 
     // Doubling a text does not fill the memory.
     let mut text = "SELECT 'abcdefgh' || thing AS s FROM observations".to_owned();

@@ -14,7 +14,8 @@ async fn files_are_chosen_by_day_and_pages_by_key() {
     let days: Vec<_> = (0..3)
         .map(|day| {
             rows((1..=40).flat_map(move |key| {
-                (0..1440).map(move |minute| (key, DAY + day * 24 * HOUR + minute * 60 * SECOND, f64::from(key)))
+                (0..1440)
+                    .map(move |minute| (key, DAY + day * 24 * HOUR + minute * 60 * SECOND, f64::from(key)))
             }))
         })
         .collect();
