@@ -149,7 +149,7 @@ impl Gateway {
 
     /// The same for the integrator whose token is named `name`: to be called when the token was
     /// revoked or its areas changed. With `forget` its durable sessions and what waits in them go
-    /// too, except those being disconnected now, which nobody can take up again without a token.
+    /// too.
     pub fn disconnect_integrator(&self, name: &str, forget: bool) -> usize {
         let owner = Owner::Integrator(name.to_owned());
         if forget {

@@ -10,7 +10,7 @@ use super::agenda::What;
 use super::mailbox::Mailbox;
 use super::post::Post;
 use super::{Broker, Reach, State};
-use crate::mqtt::link::Link;
+use crate::mqtt::link::{Link, most_of};
 use crate::topic::Filter;
 
 /// A client that proved who it is and wants its session.
@@ -49,7 +49,11 @@ impl Broker {
         let old = state.sessions.get(&key).cloned();
         let kept = old.as_ref().filter(|old| !clean && old.inner().expiry > 0).cloned();
         let present = kept.is_some();
-        if expiry > 0 && !present && state.stored >= self.common.limits.sessions {
+        // One owner that connects under ever new ids shall not take the place of all others.
+        let own = old.as_ref().map_or(0, |old| usize::from(old.inner().stored));
+        let stored = state.stored.get(&key.owner).copied().unwrap_or(0) - own;
+        let full = stored >= most_of(&key.owner) || state.stored_in_all >= self.common.limits.sessions;
+        if expiry > 0 && !present && full {
             return Err(Full);
         }
         let mailbox = match (kept, old) {
@@ -81,7 +85,7 @@ impl Broker {
             inner.reach = reach.clone();
             if expiry > 0 && !inner.stored {
                 inner.stored = true;
-                state.stored += 1;
+                state.count(&mailbox.key.owner);
             }
         }
         mailbox.take_up(link, &|topic| self.covers(&reach, topic));
@@ -163,24 +167,23 @@ impl Broker {
         if state.sessions.get(&mailbox.key).is_some_and(|other| Arc::ptr_eq(other, mailbox)) {
             state.sessions.remove(&mailbox.key);
         }
-        state.stored -= usize::from(inner.stored);
+        if inner.stored {
+            state.discount(&mailbox.key.owner);
+        }
         mailbox.end(inner);
     }
 
-    /// Ends the sessions of `owner` that have no connection; how many.
-    pub(crate) fn forget(&self, owner: &Owner) -> usize {
+    /// Ends the sessions of `owner`, without their wills: now, or with their connection.
+    pub(crate) fn forget(&self, owner: &Owner) {
         let state = &mut *self.state();
-        let absent: Vec<_> = state
-            .sessions
-            .values()
-            .filter(|mailbox| mailbox.key.owner == *owner && mailbox.inner().link.is_none())
-            .cloned()
-            .collect();
-        for mailbox in &absent {
-            mailbox.inner().will = None;
-            self.end(state, mailbox);
+        let own = state.sessions.values().filter(|mailbox| mailbox.key.owner == *owner);
+        for mailbox in own.cloned().collect::<Vec<_>>() {
+            let inner = &mut *mailbox.inner();
+            (inner.will, inner.expiry) = (None, 0);
+            if inner.link.is_none() {
+                self.end_locked(state, &mailbox, inner);
+            }
         }
-        absent.len()
     }
 
     /// Reads what the store kept. Sessions that were connected when the hub stopped count as lost
@@ -219,7 +222,7 @@ impl Broker {
                 inner.will.clone_from(&session.will);
             }
             mailbox.load_sequence(session.sent_to);
-            state.stored += 1;
+            state.count(&key.owner);
             sent_to.insert(key.clone(), session.sent_to);
             state.sessions.insert(key, mailbox);
         }

@@ -30,7 +30,7 @@ use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::broker::{Change, MessageId, SessionKey, Subscription, Will};
+use model::broker::{Change, MessageId, Owner, SessionKey, Subscription, Will};
 use model::observation::Devices;
 use model::{AreaPath, Micros};
 use tokio::sync::Notify;
@@ -104,13 +104,33 @@ pub(crate) struct Broker {
 #[derive(Default)]
 struct State {
     sessions: HashMap<Arc<SessionKey>, Arc<Mailbox>>,
-    /// How many of them the store knows.
-    stored: usize,
+    /// How many of them the store knows, by owner and in all.
+    stored: HashMap<Owner, usize>,
+    stored_in_all: usize,
     trie: Trie,
     retained: Retained,
     agenda: BTreeMap<(Instant, u64), agenda::Due>,
     appointments: u64,
     wills: VecDeque<Will>,
+}
+
+impl State {
+    /// One more session that the store knows.
+    fn count(&mut self, owner: &Owner) {
+        *self.stored.entry(owner.clone()).or_default() += 1;
+        self.stored_in_all += 1;
+    }
+
+    /// One less.
+    fn discount(&mut self, owner: &Owner) {
+        self.stored_in_all -= 1;
+        if let Some(stored) = self.stored.get_mut(owner) {
+            *stored -= 1;
+            if *stored == 0 {
+                self.stored.remove(owner);
+            }
+        }
+    }
 }
 
 /// A subscription was not granted: the session has as many as it may.

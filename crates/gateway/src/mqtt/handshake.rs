@@ -19,7 +19,7 @@ use crate::codec::properties::Properties;
 use crate::codec::write::{Announcement, connack};
 use crate::codec::{Version, read, reason};
 use crate::server::Shared;
-use crate::topic;
+use crate::topic::{Place, is_name, place};
 
 /// 3.1.1 with keep-alive 0 asks never to be disconnected; a dead one would then hold its place for
 /// ever. The standard lets a server end an inactive client at any time (3.1.2.10).
@@ -164,7 +164,7 @@ async fn welcome(
     };
     let will = match &connect.will {
         None => None,
-        Some(will) if !topic::is_name(will.topic) => return refuse("will-topic", reason::TOPIC_NAME_INVALID),
+        Some(will) if !is_name(will.topic) => return refuse("will-topic", reason::TOPIC_NAME_INVALID),
         Some(will) if !may_will(shared, &party, will.topic) => {
             return refuse("will-not-own", reason::NOT_AUTHORIZED);
         }
@@ -234,20 +234,21 @@ async fn authenticate(shared: &Shared, name: &str, secret: &[u8]) -> Option<Part
     }
 }
 
-/// Whether `party` may have a will on `topic`: a device on its own, an integrator where it may
-/// write. Commands are the hub's alone.
+/// Whether `party` may have a will on `topic`: a datastream or the `status` of the device itself, of
+/// an integrator's things where it may write. No more topics than that can be filled with retained
+/// wills by a client that connects again and again.
 fn may_will(shared: &Shared, party: &Party, topic: &str) -> bool {
     if shared.config.open_topics {
         return true;
     }
-    if topic::is_command(topic) {
-        return false;
-    }
+    let Place::Datastream { thing, code } = place(topic) else { return false };
+    let declared = |device: &Device| code == "status" || device.datastreams.contains_key(code);
     match party {
-        Party::Device(device) => topic::is_of(topic, &device.thing),
-        Party::Integrator(integrator) => topic::thing(topic)
-            .and_then(|thing| shared.devices.device(thing))
-            .is_some_and(|device| integrator.may_write(&device.area)),
+        Party::Device(device) => device.thing == thing && declared(device),
+        Party::Integrator(integrator) => shared
+            .devices
+            .device(thing)
+            .is_some_and(|device| integrator.may_write(&device.area) && declared(&device)),
         Party::Anonymous => false,
     }
 }

@@ -11,8 +11,9 @@ use model::broker::{Owner, SessionKey};
 use tokio::sync::oneshot;
 
 /// Connections of one thing or integrator at the same time. One more takes the place of the oldest:
-/// a device that reconnects under a new client id each time leaves its dead ones behind.
-fn most_of(owner: &Owner) -> usize {
+/// a device that reconnects under a new client id each time leaves its dead ones behind. Of sessions
+/// that outlive their connection there are as many; one more is refused.
+pub(crate) fn most_of(owner: &Owner) -> usize {
     match owner {
         Owner::Device(_) => 8,
         Owner::Integrator(_) => 64,

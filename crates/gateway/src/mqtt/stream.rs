@@ -9,6 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+use tokio_util::io::poll_read_buf;
 
 /// Bytes that a read may bring.
 const READ: usize = 4096;
@@ -65,24 +66,18 @@ impl Stream {
         context: &mut Context<'_>,
         input: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(stream) => loop {
-                ready!(stream.poll_read_ready(context))?;
-                make_room(input);
-                match stream.try_read_buf(input) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    outcome => return Poll::Ready(outcome),
-                }
-            },
-            Self::Tls(stream) => {
-                make_room(input);
-                let polled = tokio_util::io::poll_read_buf(Pin::new(stream.as_mut()), context, input);
-                if polled.is_pending() && input.is_empty() {
-                    spare(input);
-                }
-                polled
-            }
+        // A buffer is at hand for each look and given back after one that found nothing: asking for
+        // readiness first and reading then would cost a second read that finds nothing, because only
+        // `poll_read` knows from a short read that the socket is empty.
+        make_room(input);
+        let polled = match self {
+            Self::Plain(stream) => poll_read_buf(Pin::new(stream), context, input),
+            Self::Tls(stream) => poll_read_buf(Pin::new(stream.as_mut()), context, input),
+        };
+        if polled.is_pending() && input.is_empty() {
+            spare(input);
         }
+        polled
     }
 
     /// Writes from the front of `output` until it is empty and has left.

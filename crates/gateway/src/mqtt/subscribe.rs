@@ -75,12 +75,16 @@ impl Session {
 
     /// For a durable session the answer leaves once the store has the subscription.
     fn answer(&mut self, first: u8, packet_id: NonZeroU16, answer: &[u8], stored: bool) {
+        let mut packet = BytesMut::new();
+        codes(self.speaker.version, first, packet_id, answer, &mut packet);
+        if !self.speaker.fits(packet.len()) {
+            // The client must not see it (3.1.2-24); it asked for more than it takes an answer to.
+            return;
+        }
         if stored {
-            let mut packet = BytesMut::new();
-            codes(self.speaker.version, first, packet_id, answer, &mut packet);
             self.hold(&packet);
         } else {
-            codes(self.speaker.version, first, packet_id, answer, &mut self.out);
+            self.out.extend_from_slice(&packet);
         }
     }
 }

@@ -168,7 +168,7 @@ async fn a_will_on_a_datastream_is_an_observation_and_elsewhere_a_message() {
     hub.join(will("zs/v1/h-1/status")).await.0.vanish().await;
     assert_eq!(city.message().await.topic, "zs/v1/h-1/status");
     // Nobody else's, and no command.
-    for topic in ["zs/v1/h-2/pressure", "status", "zs/v1/h-1/command"] {
+    for topic in ["zs/v1/h-2/pressure", "status", "zs/v1/h-1/command", "zs/v1/h-1/other"] {
         let mut raw = hub.open(5).await;
         raw.send(&will(topic).bytes()).await;
         assert_eq!(raw.next().await.body, [0, 0x87, 0], "{topic}");
@@ -185,8 +185,23 @@ async fn a_revoked_token_ends_its_connections_and_sessions() {
     assert_eq!(hub.gateway.disconnect_integrator("city", true), 1);
     here.ended(0x98).await;
     other.quiet().await;
-    let hello = Hello { user: Some(("any", "s-city")), ..Hello::durable(5, "away") };
-    assert!(!hub.join(hello).await.1.present());
+    for id in ["here", "away"] {
+        let hello = Hello { user: Some(("any", "s-city")), ..Hello::durable(5, id) };
+        assert!(!hub.join(hello).await.1.present());
+    }
+}
+
+#[tokio::test]
+async fn one_device_keeps_eight_sessions_and_leaves_room_for_others() {
+    let hub = hub().await;
+    for n in 0..8 {
+        join(&hub, "h-1", "s-h-1", &n.to_string()).await.leave().await;
+    }
+    let mut raw = hub.open(5).await;
+    raw.send(&Hello { user: Some(("h-1", "s-h-1")), ..Hello::durable(5, "9") }.bytes()).await;
+    assert_eq!(raw.next().await.body, [0, 0x97, 0]);
+    join(&hub, "h-2", "s-h-2", "9").await.leave().await;
+    join(&hub, "h-1", "s-h-1", "7").await.leave().await;
 }
 
 #[tokio::test]

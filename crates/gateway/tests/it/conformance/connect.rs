@@ -243,6 +243,10 @@ async fn a_client_with_a_small_packet_maximum_is_not_sent_more() {
     other.tell("t", 1, "short").await;
     assert_eq!(raw.payload().await, "short");
     raw.quiet().await;
+    // An answer that does not fit is not sent.
+    let many: Vec<u8> = (0..40).flat_map(|_| [0, 1, b'x', 0]).collect();
+    raw.send(&packet(0x82, &[&[0, 9, 0][..], &many].concat())).await;
+    raw.quiet().await;
     // A CONNACK that does not fit: the connection ends without one.
     let mut raw = hub.open(5).await;
     raw.send(&Hello { properties: four(0x27, 5), ..Hello::default() }.bytes()).await;
