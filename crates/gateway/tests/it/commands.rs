@@ -114,3 +114,31 @@ async fn a_command_longer_than_the_client_takes_is_not_sent() {
     assert_eq!(down.send("h-1", Bytes::from(vec![b' '; 90])).await, Sent::Delivered);
     assert!(matches!(client.heard().await, Heard::Publish(_, 1, _, payload) if payload.len() == 90));
 }
+
+#[tokio::test]
+async fn an_unacknowledged_command_comes_again_to_a_session_that_waits() {
+    let hub = Hub::start().await;
+    let down = hub.gateway.commands();
+    let durable = async || {
+        let mut client = crate::harness::Client::open(hub.addr(), 4).await;
+        let connect = v3::Connect {
+            client_id: "durable".into(),
+            username: Some("h-1".into()),
+            password: Some(Bytes::from_static(b"s-h-1")),
+            ..v3::Connect::default()
+        };
+        client.send3(connect.into()).await;
+        assert!(client.packet().await.is_some());
+        client
+    };
+    let mut client = durable().await;
+    client.subscribe(&[("zs/v1/h-1/command", QoS::AtLeastOnce)]).await;
+    assert_eq!(down.send("h-1", Bytes::from_static(b"{}")).await, Sent::Delivered);
+    assert!(matches!(client.heard().await, Heard::Publish(_, 1, Some(1), _)));
+    drop(client);
+    let mut client = durable().await;
+    assert!(matches!(client.heard().await, Heard::Publish(_, 1, Some(1), _)));
+    // It listens at once, by the subscription that was there.
+    assert_eq!(down.send("h-1", Bytes::from_static(b"{}")).await, Sent::Delivered);
+    assert!(matches!(client.heard().await, Heard::Publish(_, 1, Some(2), _)));
+}

@@ -1,11 +1,14 @@
 //! Who may hear and say what: devices, integrators, and the profile for tests.
 
-use gateway::GatewayConfig;
-use model::DatastreamKey;
-use model::observation::quality;
+use std::sync::Arc;
 
-use crate::conformance::raw::{Hello, Message, Plain, Raw, Will};
-use crate::harness::{Heard, Hub, NOW, PRESSURE};
+use async_trait::async_trait;
+use gateway::{Gateway, GatewayConfig, MemoryBroker};
+use model::DatastreamKey;
+use model::observation::{Device, Devices, Integrator, Peer, quality};
+
+use crate::conformance::raw::{Hello, Message, Plain, Raw, Takes, Will, profile};
+use crate::harness::{Heard, Hub, NOW, PRESSURE, Table, area};
 
 async fn hub() -> Plain {
     Plain::with(|config| (config.anonymous, config.open_topics) = (false, false)).await
@@ -274,4 +277,65 @@ async fn the_profile_for_tests_is_refused_beyond_loopback() {
             assert!(error.to_string().contains("0.0.0.0:0"), "{error}");
         }
     }
+}
+
+/// The same city, after the token `city` lost all areas but `50/1/`.
+struct Narrowed;
+
+#[async_trait]
+impl Devices for Narrowed {
+    async fn authenticate(&self, name: &str, secret: &[u8]) -> Option<Peer> {
+        match Table.authenticate(name, secret).await? {
+            Peer::Integrator(old) if old.name == "city" => {
+                let new = Integrator { read: vec![area("50/1/")], ..(*old).clone() };
+                Some(Peer::Integrator(Arc::new(new)))
+            }
+            other => Some(other),
+        }
+    }
+
+    fn device(&self, thing: &str) -> Option<Arc<Device>> {
+        Table.device(thing)
+    }
+
+    fn owner(&self, key: DatastreamKey) -> Option<Arc<Device>> {
+        Table.owner(key)
+    }
+}
+
+#[tokio::test]
+async fn rights_hold_for_who_is_away_and_through_a_restart() {
+    let config = || GatewayConfig { anonymous: false, open_topics: false, ..profile() };
+    let store = Arc::new(MemoryBroker::default());
+    let hub = Plain::over(config(), store.clone()).await;
+    for secret in ["s-reader", "s-city"] {
+        let mut raw = join(&hub, "any", secret, "away").await;
+        assert_eq!(raw.subscribe(&[("zs/v1/#", 1)]).await, [1]);
+        raw.leave().await;
+    }
+    hub.gateway.stop().await;
+
+    let hub = Plain::over(config(), store.clone()).await;
+    for (name, secret, topic) in
+        [("h-1", "s-h-1", "zs/v1/h-1/pressure"), ("h-2", "s-h-2", "zs/v1/h-2/pressure")]
+    {
+        join(&hub, name, secret, "d").await.tell(topic, 1, name.trim_start_matches("h-")).await;
+    }
+    let mut reader = join(&hub, "any", "s-reader", "away").await;
+    assert_eq!(reader.payload().await, "1");
+    reader.quiet().await;
+    drop(reader);
+    hub.gateway.stop().await;
+
+    // Both wait for the city; it may see only one of them any more.
+    assert_eq!(store.image().deliveries.len(), 2);
+    let gateway = Gateway::start(config(), Arc::new(Narrowed), Arc::new(Takes), store.clone()).await.unwrap();
+    let hub = Plain { gateway };
+    let mut city = join(&hub, "any", "s-city", "away").await;
+    assert_eq!(city.payload().await, "1");
+    city.quiet().await;
+    drop(city);
+    hub.gateway.stop().await;
+    let left = store.image();
+    assert!(left.deliveries.is_empty() && left.messages.is_empty(), "{left:?}");
 }
