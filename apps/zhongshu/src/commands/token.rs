@@ -57,7 +57,7 @@ pub async fn create(store: &Store, create: Create) -> anyhow::Result<String> {
 fn end(duration: &str) -> anyhow::Result<Micros> {
     let span: Span =
         duration.parse().with_context(|| format!("{duration:?} is not a duration like P365D or PT12H"))?;
-    let end = now().timestamp().to_zoned(TimeZone::UTC).checked_add(span)?;
+    let end = now().timestamp().to_zoned_datetime(TimeZone::UTC).checked_add(span)?;
     Ok(end.timestamp().into())
 }
 
