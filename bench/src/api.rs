@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 pub struct Api {
     http: reqwest::Client,
     url: String,
+    /// What unsafe requests repeat.
+    csrf: String,
 }
 
 impl Api {
@@ -21,7 +23,9 @@ impl Api {
         if !answer.status().is_success() {
             bail!("failed to log in as {login}: {} {}", answer.status(), answer.text().await?);
         }
-        Ok(Self { http, url: url.to_owned() })
+        let session: Value = answer.json().await.context("the session is not JSON")?;
+        let csrf = session.get("csrf").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Ok(Self { http, url: url.to_owned(), csrf })
     }
 
     /// Reads something that must be there.
@@ -33,6 +37,20 @@ impl Api {
             bail!("GET {path} answers {status}: {text}");
         }
         serde_json::from_str(&text).with_context(|| format!("GET {path} answers what is not JSON"))
+    }
+
+    /// Asks by SQL, for at most `limit` rows; the whole answer as an Arrow stream.
+    pub async fn query(&self, sql: &str, limit: usize) -> Result<bytes::Bytes> {
+        let request = self.http.post(format!("{}/api/v1/query", self.url));
+        let request = request.header("accept", "application/vnd.apache.arrow.stream");
+        let request = request.header("x-csrf-token", &self.csrf).json(&json!({ "sql": sql, "limit": limit }));
+        let answer = request.send().await?;
+        let status = answer.status();
+        let body = answer.bytes().await.context("the answer to a query broke off")?;
+        if !status.is_success() {
+            bail!("the query was answered {status}: {}", String::from_utf8_lossy(&body));
+        }
+        Ok(body)
     }
 
     /// Every item of a list, page by page.

@@ -1,4 +1,4 @@
-//! The import folder of a bench: the demo's areas and posts, and as many hydrants as it needs.
+//! The import folder of a bench: the demo's areas and posts, and as many things as it needs.
 
 use std::path::Path;
 
@@ -7,6 +7,9 @@ use citysim::city;
 use model::AreaLevel;
 use rand::RngCore as _;
 use sha2::{Digest as _, Sha256};
+
+/// The district that everything lies in.
+pub const DISTRICT: &str = "500112";
 
 /// The columns of `things.csv`, as `zhongshu import` reads them.
 const THINGS: [&str; 11] = [
@@ -23,45 +26,56 @@ const THINGS: [&str; 11] = [
     "properties",
 ];
 
-/// A hydrant that is registered with the hub.
+/// A thing that is registered with the hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hydrant {
+pub struct Thing {
     /// Its code.
     pub code: String,
+    /// Its type, as a pack declares it.
+    pub kind: &'static str,
     /// The main or riser it hangs on: what falls on one main is one case.
     pub main: String,
     /// What it sends as its password: 64 hexadecimal digits.
     pub secret: String,
 }
 
-impl Hydrant {
+impl Thing {
     /// A hydrant with a secret of its own.
-    pub fn new(code: String, main: String) -> Self {
+    pub fn hydrant(code: String, main: String) -> Self {
+        Self::new(code, "fire-hydrant", main)
+    }
+
+    /// A thing of a type with a secret of its own.
+    pub fn new(code: String, kind: &'static str, main: String) -> Self {
         let mut bits = [0_u8; 32];
         rand::rng().fill_bytes(&mut bits);
-        Self { code, main, secret: hex::encode(bits) }
+        Self { code, kind, main, secret: hex::encode(bits) }
+    }
+
+    /// As many hydrants, `bench-00000` and on: every bench names its devices so.
+    pub fn hydrants(count: usize) -> Vec<Self> {
+        (0..count).map(|n| Self::hydrant(format!("bench-{n:05}"), format!("main-{:05}", n / 10))).collect()
     }
 }
 
-/// Writes the import folder. The hydrants stand on the floors of the demo's estate in turn.
-pub fn write(folder: &Path, hydrants: &[Hydrant]) -> Result<()> {
+/// Writes the import folder. The things stand on the floors of the demo's estate in turn.
+pub fn write(folder: &Path, things: &[Thing]) -> Result<()> {
     city::write(folder, None, None)?;
     let floors: Vec<String> =
         city::areas(None)?.into_iter().filter(|a| a.level == AreaLevel::Floor).map(|a| a.code).collect();
     let wrong = |file: &str| format!("failed to write {file} in {}", folder.display());
-    let mut things =
-        csv::Writer::from_path(folder.join("things.csv")).with_context(|| wrong("things.csv"))?;
-    things.write_record(THINGS)?;
-    for (hydrant, floor) in hydrants.iter().zip(floors.iter().cycle()) {
-        let Hydrant { code, main, .. } = hydrant;
+    let mut table = csv::Writer::from_path(folder.join("things.csv")).with_context(|| wrong("things.csv"))?;
+    table.write_record(THINGS)?;
+    for (thing, floor) in things.iter().zip(floors.iter().cycle()) {
+        let Thing { code, kind, main, .. } = thing;
         let properties = serde_json::json!({ "siting": "indoor", "main": main }).to_string();
         let [lon, lat] = city::lon_lat((0.0, 0.0)).map(|degrees| degrees.to_string());
-        things.write_record([
-            code,
-            "fire-hydrant",
+        table.write_record([
+            code.as_str(),
+            kind,
             floor,
-            &format!("消火栓 {code}"),
-            &format!("Hydrant {code}"),
+            &format!("设备 {code}"),
+            &format!("Device {code}"),
             code,
             code,
             &lon,
@@ -70,12 +84,12 @@ pub fn write(folder: &Path, hydrants: &[Hydrant]) -> Result<()> {
             &properties,
         ])?;
     }
-    things.flush().with_context(|| wrong("things.csv"))?;
+    table.flush().with_context(|| wrong("things.csv"))?;
     let mut credentials =
         csv::Writer::from_path(folder.join("credentials.csv")).with_context(|| wrong("credentials.csv"))?;
     credentials.write_record(["thing", "secret_sha256"])?;
-    for hydrant in hydrants {
-        credentials.write_record([&hydrant.code, &hex::encode(Sha256::digest(hydrant.secret.as_bytes()))])?;
+    for thing in things {
+        credentials.write_record([&thing.code, &hex::encode(Sha256::digest(thing.secret.as_bytes()))])?;
     }
     credentials.flush().with_context(|| wrong("credentials.csv"))
 }
@@ -88,7 +102,7 @@ mod tests {
     fn the_folder_has_the_simulators_form() {
         let folder = tempfile::tempdir().unwrap();
         let hydrants: Vec<_> =
-            (0..900).map(|n| Hydrant::new(format!("bench-{n:05}"), format!("main-{n}"))).collect();
+            (0..900).map(|n| Thing::hydrant(format!("bench-{n:05}"), format!("main-{n}"))).collect();
         write(folder.path(), &hydrants).unwrap();
         let things = city::read_things(folder.path()).unwrap();
         assert_eq!(things.len(), 900);

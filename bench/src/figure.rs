@@ -65,12 +65,45 @@ impl Figure {
         }
     }
 
+    /// Beside a peer; the figure's ratio to the peer's is what bounds are of.
+    pub fn beside(mut self, name: impl Into<String>, figure: f64) -> Self {
+        self.peer = Some(Peer { name: name.into(), figure: (figure * 1000.0).round() / 1000.0 });
+        self.ratio = Some((self.figure / figure * 1000.0).round() / 1000.0);
+        self
+    }
+
+    /// With bounds from below, of the ratio where there is a peer.
+    pub fn at_least(mut self, must: f64, aim: f64, condition_held: bool) -> Self {
+        self.must = Some(format!(">= {must}"));
+        self.aim = Some(format!(">= {aim}"));
+        self.met = Some(match self.ratio.unwrap_or(self.figure) {
+            _ if !condition_held => Met::No,
+            f if f >= aim => Met::Aim,
+            f if f >= must => Met::Must,
+            _ => Met::No,
+        });
+        self
+    }
+
+    /// With bounds that the figure must stay below.
+    pub fn below(mut self, must: f64, aim: f64) -> Self {
+        self.must = Some(format!("< {must}"));
+        self.aim = Some(format!("< {aim}"));
+        self.met = Some(match self.figure {
+            f if f < aim => Met::Aim,
+            f if f < must => Met::Must,
+            _ => Met::No,
+        });
+        self
+    }
+
     /// With an upper bound that must hold and a lower one that is aimed at. When the condition
     /// that the bound was promised under did not hold (less load, something lost), nothing is met.
+    /// The bounds are of the ratio where there is a peer.
     pub fn at_most(mut self, must: f64, aim: f64, condition_held: bool) -> Self {
         self.must = Some(format!("<= {must}"));
         self.aim = Some(format!("<= {aim}"));
-        self.met = Some(match self.figure {
+        self.met = Some(match self.ratio.unwrap_or(self.figure) {
             _ if !condition_held => Met::No,
             f if f <= aim => Met::Aim,
             f if f <= must => Met::Must,
@@ -119,6 +152,22 @@ mod tests {
             let judged = Figure::new("b", "w", figure, "ms").at_most(500.0, 150.0, held);
             assert_eq!(judged.met, Some(met), "{figure}");
         }
+    }
+
+    #[test]
+    fn bounds_are_of_the_ratio_where_there_is_a_peer() {
+        let figure = |ours: f64| Figure::new("b", "w", ours, "/s").beside("peer 1", 100.0);
+        for (ours, held, met) in [
+            (100.0, true, Met::Aim),
+            (99.9, true, Met::Must),
+            (50.0, true, Met::Must),
+            (49.9, true, Met::No),
+            (500.0, false, Met::No),
+        ] {
+            assert_eq!(figure(ours).at_least(0.5, 1.0, held).met, Some(met), "{ours}");
+        }
+        let judged = figure(150.0).at_most(2.0, 1.2, true);
+        assert_eq!((judged.ratio, judged.met), (Some(1.5), Some(Met::Must)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::city;
 use crate::database::Database;
 
 /// How long it may take to start, and to stop.
@@ -34,6 +35,13 @@ pub fn binary() -> Result<PathBuf> {
     Ok(folder.join("zhongshu"))
 }
 
+/// A new folder on the disk that the build lies on: the temporary folder may be memory.
+pub fn data_folder(binary: &Path) -> Result<tempfile::TempDir> {
+    let beside = binary.parent().unwrap_or_else(|| Path::new("."));
+    let made = tempfile::Builder::new().prefix("bench-data-").tempdir_in(beside);
+    made.with_context(|| format!("failed to make a folder in {}", beside.display()))
+}
+
 /// The root of the repository.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -54,6 +62,10 @@ pub struct Setup<'a> {
     pub city: PathBuf,
     /// Accounts: login, grant `ROLE@AREA`, duty `POST@AREA`.
     pub accounts: Vec<(&'static str, String, String)>,
+    /// Names of tokens that may write in the whole district.
+    pub tokens: Vec<&'static str>,
+    /// Settings beside addresses and folders, by key.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// A running hub.
@@ -66,6 +78,8 @@ pub struct Hub {
     pub mqtt: SocketAddr,
     /// One-time passwords by login.
     pub passwords: BTreeMap<String, String>,
+    /// Tokens by name.
+    pub tokens: BTreeMap<String, String>,
     log: PathBuf,
 }
 
@@ -80,6 +94,9 @@ impl Setup<'_> {
         }
         command.arg("--data-folder").arg(&self.data).args(["--database", &self.database.url]);
         command.args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--log", "warn"]);
+        for (key, value) in &self.settings {
+            command.env(format!("ZHONGSHU_{}", key.to_uppercase()), value);
+        }
         command.args(args).stdin(Stdio::null());
         command
     }
@@ -107,6 +124,14 @@ impl Setup<'_> {
             let password = printed.trim().split_once('\t').context("admin create printed no password")?.1;
             passwords.insert((*login).to_owned(), password.to_owned());
         }
+        let mut tokens = BTreeMap::new();
+        for name in &self.tokens {
+            let printed =
+                self.door(&["token", "create", "--name", name, "--area", city::DISTRICT, "--write"])?;
+            let token = printed.trim().rsplit('\t').next().filter(|t| t.starts_with("zst_"));
+            let token = token.with_context(|| format!("token create printed {printed:?}"))?;
+            tokens.insert((*name).to_owned(), token.to_owned());
+        }
         let log = self.data.join("hub.log");
         let mut child = self
             .command(&["serve"])
@@ -115,7 +140,8 @@ impl Setup<'_> {
             .spawn()
             .context("failed to start the hub")?;
         let mut lines = BufReader::new(child.stdout.take().context("the hub has no standard output")?);
-        let mut hub = Hub { child, url: String::new(), mqtt: ([127, 0, 0, 1], 0).into(), passwords, log };
+        let mut hub =
+            Hub { child, url: String::new(), mqtt: ([127, 0, 0, 1], 0).into(), passwords, tokens, log };
         hub.url = address(&mut lines, &hub)?;
         hub.mqtt = address(&mut lines, &hub)?.parse().context("the hub printed no MQTT address")?;
         Ok(hub)
@@ -148,6 +174,12 @@ impl Hub {
         }
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(8)..].join("\n")
+    }
+
+    /// Where HTTP listens.
+    pub fn http(&self) -> Result<SocketAddr> {
+        let address = self.url.strip_prefix("http://").unwrap_or(&self.url);
+        address.parse().with_context(|| format!("{} is no address", self.url))
     }
 
     /// Sums and counts of its histograms, and its counters, over all labels.

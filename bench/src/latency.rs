@@ -23,6 +23,11 @@ impl Latency {
         self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
+    /// Counts all that another counted.
+    pub fn add(&mut self, other: &Self) -> Result<()> {
+        Ok(self.0.add(&other.0)?)
+    }
+
     /// How many were counted.
     pub fn count(&self) -> u64 {
         self.0.len()

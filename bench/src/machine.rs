@@ -70,6 +70,15 @@ pub fn cpu_seconds_of_name(name: &str) -> f64 {
     seconds(ticks)
 }
 
+/// The memory that a process holds now (resident), in KiB.
+pub fn memory_kib(pid: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("the process {pid} is gone"))?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|l| l.trim().strip_suffix(" kB")?.trim().parse().ok());
+    kib.with_context(|| format!("/proc/{pid}/status tells no VmRSS"))
+}
+
 /// The most memory a process has held, in MiB.
 pub fn peak_memory_mib(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use gateway::{Gateway, GatewayConfig};
-use lake::{Lake, LakeConfig};
+use lake::query::{Engine, QueryConfig};
+use lake::{Lake, LakeConfig, LakeLocation};
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::http::RouteAccess;
 use platform::{Platform, PlatformConfig, pack, person};
@@ -39,6 +40,8 @@ pub struct Rooms {
     pub watch: Arc<Watch>,
     /// Cases, tasks, timers.
     pub work: Arc<Work>,
+    /// Reads the lake for people and pages.
+    pub query: Arc<Engine>,
     /// The end of the outbox, for event streams.
     pub tail: Arc<Tail>,
     /// The event streams that are open.
@@ -77,9 +80,18 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
 /// # Errors
 /// What is wrong with its settings.
 pub fn lake_config(config: &Config) -> anyhow::Result<LakeConfig> {
-    let mut lake = LakeConfig::beside(&config.backend());
+    let mut lake = LakeConfig::beside(&config.backend(), &config.data_folder);
     lake.memory = config.lake_memory << 20;
-    lake.compact_every = config.lake_compact_every()?;
+    lake.take_in_every = config.lake_compact_every()?;
+    if let Some(place) = &config.lake {
+        lake.location = if place.contains("://") {
+            let url = place.parse().with_context(|| format!("failed to read lake = {place:?} as a URL"))?;
+            let options = config.lake_options.clone().into_iter().collect();
+            LakeLocation::Url { url, options }
+        } else {
+            LakeLocation::Folder(place.into())
+        };
+    }
     Ok(lake)
 }
 
@@ -159,12 +171,14 @@ impl Hub {
         let https = secure.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
         let stop = CancellationToken::new();
         let tail = Tail::follow(store.clone());
+        let query = Engine::over(lake.clone(), QueryConfig::default())?;
         let rooms = Arc::new(Rooms {
             config,
             store,
             platform,
             watch,
             work,
+            query,
             tail,
             streams: Arc::default(),
             metrics,
@@ -172,8 +186,7 @@ impl Hub {
             stop,
         });
         let (application, routes) = application(&rooms);
-        let mut servers =
-            vec![tokio::spawn(serve(listener, None, application.clone(), rooms.stop.clone()))];
+        let mut servers = vec![tokio::spawn(serve(listener, None, application.clone(), rooms.stop.clone()))];
         if let Some((listener, tls)) = secure {
             servers.push(tokio::spawn(serve(listener, Some(tls), application, rooms.stop.clone())));
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use zhongshu::commands::{admin, check, import, load, pack, token};
+use zhongshu::commands::{admin, backup, check, import, load, pack, restore, token};
 use zhongshu::hub::open_store;
 use zhongshu::{Config, Hub, telemetry};
 
@@ -78,6 +78,10 @@ enum Command {
     /// Packs (场景包).
     #[command(subcommand)]
     Pack(PackCommand),
+    /// Backs up the hub while it runs; what the folder holds already is not copied again.
+    Backup(backup::Backup),
+    /// Restores a backup to an empty data folder (and an empty database).
+    Restore(restore::Restore),
     /// Tokens of integrators (集成方): other systems that write or read observations.
     #[command(subcommand)]
     Token(TokenCommand),
@@ -160,6 +164,34 @@ async fn execute(config: Config, command: Command) -> anyhow::Result<()> {
             for line in check::packs(&packs)? {
                 println!("{line}");
             }
+            Ok(())
+        }
+        Command::Backup(asked) if asked.verify => {
+            for line in backup::verify(&asked.folder)? {
+                println!("{line}");
+            }
+            Ok(())
+        }
+        Command::Backup(asked) => {
+            let done = backup::backup(&config, &asked.folder, asked.keep).await?;
+            println!(
+                "backed up {}: {} bytes, of them new {} in {} objects",
+                done.name,
+                done.manifest.bytes(),
+                done.written.bytes,
+                done.written.objects
+            );
+            if done.pruned.0 > 0 {
+                println!("removed {} older backups and {} objects", done.pruned.0, done.pruned.1);
+            }
+            Ok(())
+        }
+        Command::Restore(asked) => {
+            let (name, manifest) = restore::restore(&config, &asked).await?;
+            for stream in &manifest.streams {
+                println!("{}: {} bytes", stream.name, stream.bytes);
+            }
+            println!("restored {name}: {} files, {} bytes in all", manifest.files.len(), manifest.bytes());
             Ok(())
         }
         Command::Import { folder } => {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::city::Hydrant;
+use crate::city::Thing;
 use crate::latency::Latency;
 
 /// How many connect at once.
@@ -45,7 +45,7 @@ pub(super) struct Load {
 }
 
 impl Background {
-    pub(super) async fn connect(address: SocketAddr, hydrants: Vec<Hydrant>) -> Result<Self> {
+    pub(super) async fn connect(address: SocketAddr, hydrants: Vec<Thing>) -> Result<Self> {
         let counters = Arc::new(Counters::default());
         let connecting = futures::stream::iter(hydrants).map(|hydrant| {
             let options = Options {

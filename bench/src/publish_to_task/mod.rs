@@ -25,10 +25,10 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
 use crate::api::Api;
-use crate::city::{self, Hydrant};
+use crate::city::{self, Thing};
 use crate::database::{Database, Kind};
 use crate::figure::Figure;
-use crate::hub::{Hub, Setup, repository};
+use crate::hub::{self, Hub, Setup, repository};
 use crate::machine;
 use background::Background;
 use openings::Openings;
@@ -86,7 +86,7 @@ pub async fn run(options: &Options, binary: &Path) -> Result<()> {
         if options.database.is_some_and(|only| only != kind) {
             continue;
         }
-        let folder = data_folder(binary)?;
+        let folder = hub::data_folder(binary)?;
         let database = match kind {
             Kind::Sqlite => Some(Database::sqlite(folder.path())),
             Kind::Postgres => Database::postgres()?,
@@ -108,13 +108,6 @@ pub async fn run(options: &Options, binary: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A new folder on the disk that the build lies on: the temporary folder may be memory.
-fn data_folder(binary: &Path) -> Result<tempfile::TempDir> {
-    let beside = binary.parent().unwrap_or_else(|| Path::new("."));
-    let made = tempfile::Builder::new().prefix("bench-data-").tempdir_in(beside);
-    made.with_context(|| format!("failed to make a folder in {}", beside.display()))
-}
-
 async fn measure(
     options: &Options,
     binary: &Path,
@@ -125,9 +118,9 @@ async fn measure(
         load_average: machine::load_average(),
         fdatasync: machine::fdatasync_p50(&database.folder)?,
     };
-    let numbered = |what: &str, count: usize, per_main: usize| -> Vec<Hydrant> {
+    let numbered = |what: &str, count: usize, per_main: usize| -> Vec<Thing> {
         let one = |n| {
-            Hydrant::new(format!("bench-{what}-{n:06}"), format!("bench-{what}-main-{:06}", n / per_main))
+            Thing::hydrant(format!("bench-{what}-{n:06}"), format!("bench-{what}-main-{:06}", n / per_main))
         };
         (0..count).map(one).collect()
     };
@@ -169,6 +162,8 @@ fn start(binary: &Path, folder: &Path, database: &Database, city: PathBuf) -> Re
             account("community", "community-officer", "community", citysim::city::DEMO_COMMUNITY),
             account("property", "property-manager", "property", citysim::city::ESTATE),
         ],
+        tokens: Vec::new(),
+        settings: Vec::new(),
     };
     eprintln!("setting up the hub on {} …", database.kind.name());
     setup.start()
@@ -177,8 +172,8 @@ fn start(binary: &Path, folder: &Path, database: &Database, city: PathBuf) -> Re
 async fn under_load(
     options: &Options,
     hub: &Hub,
-    beside: Vec<Hydrant>,
-    deciding: Vec<Hydrant>,
+    beside: Vec<Thing>,
+    deciding: Vec<Thing>,
 ) -> Result<Report> {
     let password = hub.passwords.get("property").context("the property company has no account")?;
     let api = Api::log_in(&hub.url, "property", password).await?;

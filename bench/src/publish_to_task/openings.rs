@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::LEAD;
 use super::background::now_ms;
-use crate::city::Hydrant;
+use crate::city::Thing;
 
 /// When the good value goes before the deciding one, and when the first low one.
 const GOOD: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ pub(super) struct Openings(tokio::task::JoinHandle<JoinSet<Result<Published>>>);
 
 impl Openings {
     /// The deciding samples go from `begins` on, `gap` apart.
-    pub(super) fn start(address: SocketAddr, hydrants: Vec<Hydrant>, begins: Instant, gap: Duration) -> Self {
+    pub(super) fn start(address: SocketAddr, hydrants: Vec<Thing>, begins: Instant, gap: Duration) -> Self {
         Self(tokio::spawn(async move {
             let mut stories = JoinSet::new();
             for (order, hydrant) in hydrants.into_iter().enumerate() {
@@ -63,7 +63,7 @@ impl Openings {
     }
 }
 
-async fn story(address: SocketAddr, hydrant: Hydrant, order: usize, decides: Instant) -> Result<Published> {
+async fn story(address: SocketAddr, hydrant: Thing, order: usize, decides: Instant) -> Result<Published> {
     let device = Device::connect(address, &hydrant.code, &hydrant.secret).await?;
     tokio::time::sleep_until(decides - GOOD).await;
     device.publish("pressure", format!("{{\"t\":{},\"v\":0.351}}", now_ms())).await?;

@@ -13,14 +13,23 @@ use futures::FutureExt;
 use model::observation::{Columns, Ingest, IngestError, Unreadable};
 use tokio::sync::Notify;
 
+use crate::broker::writer::Waiter;
+use crate::broker::{Broker, Passage};
 use crate::meters::Meters;
 use crate::mqtt::link::Link;
 
-/// Unreadable messages of one batch; each is at most 4 KiB, so that a batch stays below 2 MiB.
 /// Samples of one batch: what a commit of a few milliseconds takes.
 const BATCH_CAP: usize = 8192;
 
+/// Unreadable messages of one batch; each is at most 4 KiB, so that a batch stays below 2 MiB.
 const UNREADABLE_CAP: usize = 400;
+
+/// Messages of one batch that are routed, and their bytes.
+const PASSAGES_CAP: usize = 4096;
+const PASSAGE_BYTES_CAP: usize = 4 << 20;
+
+/// Rows of a session's columns that are kept for its next group; a larger burst gives them back.
+const ROWS_KEPT: usize = 64;
 
 /// After a refused batch the next attempt waits, twice as long each time up to the last of these:
 /// devices that re-send at once shall not spin against a full disk.
@@ -32,18 +41,40 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Group {
     pub(crate) samples: Columns,
     pub(crate) unreadable: Vec<Unreadable>,
-    /// QoS 1 messages among them: so many acknowledgements wait for this group's commit.
+    /// What is routed to subscribers after the commit; empty while nobody listens.
+    passages: Vec<Passage>,
+    passage_bytes: usize,
+    /// QoS 1 and 2 messages among them: so many acknowledgements wait for this group's commit.
     pub(crate) acks: u64,
 }
 
 impl Group {
     /// A session stops decoding here and hands over. One message more still fits into a batch.
     pub(crate) fn is_full(&self) -> bool {
-        self.samples.len() >= BATCH_CAP / 8 || self.unreadable.len() >= UNREADABLE_CAP / 8
+        self.samples.len() >= BATCH_CAP / 8
+            || self.unreadable.len() >= UNREADABLE_CAP / 8
+            || self.passages.len() >= PASSAGES_CAP / 8
+            || self.passage_bytes >= PASSAGE_BYTES_CAP / 8
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.samples.is_empty() && self.unreadable.is_empty()
+        self.samples.is_empty() && self.unreadable.is_empty() && self.passages.is_empty()
+    }
+
+    pub(crate) fn pass(&mut self, passage: Passage) {
+        self.passage_bytes += passage.post.as_ref().map_or(0, |post| post.weight());
+        self.passages.push(passage);
+    }
+
+    /// After it was handed over: what a burst reserved is given back.
+    fn slim(&mut self) {
+        self.passage_bytes = 0;
+        if self.samples.datastream.capacity() > ROWS_KEPT {
+            self.samples = Columns::default();
+        }
+        if self.passages.capacity() > ROWS_KEPT {
+            self.passages = Vec::new();
+        }
     }
 }
 
@@ -51,24 +82,38 @@ pub(crate) struct Batch {
     number: u32,
     samples: Columns,
     unreadable: Vec<Unreadable>,
+    passages: Vec<Passage>,
+    passage_bytes: usize,
     /// A connection stands here once however often it added to the batch.
     receipts: Vec<Receipt>,
 }
 
-struct Receipt {
+/// So many messages of one connection in a batch.
+pub(crate) struct Receipt {
     link: Arc<Link>,
     messages: u64,
+}
+
+impl Receipt {
+    pub(crate) fn committed(self) {
+        self.link.committed(self.messages);
+    }
 }
 
 impl Batch {
     fn fits(&self, group: &Group) -> bool {
         self.samples.len() + group.samples.len() <= BATCH_CAP
             && self.unreadable.len() + group.unreadable.len() <= UNREADABLE_CAP
+            && self.passages.len() + group.passages.len() <= PASSAGES_CAP
+            && self.passage_bytes + group.passage_bytes <= PASSAGE_BYTES_CAP
     }
 
     fn add(&mut self, link: &Arc<Link>, group: &mut Group) {
         self.samples.append(&mut group.samples);
         self.unreadable.append(&mut group.unreadable);
+        self.passages.append(&mut group.passages);
+        self.passage_bytes += group.passage_bytes;
+        group.slim();
         let messages = std::mem::take(&mut group.acks);
         if messages == 0 {
             return;
@@ -126,6 +171,8 @@ impl Queue {
                     number: line.opened,
                     samples: Columns::default(),
                     unreadable: Vec::new(),
+                    passages: Vec::new(),
+                    passage_bytes: 0,
                     receipts: Vec::new(),
                 });
             }
@@ -163,22 +210,41 @@ impl Queue {
     }
 }
 
-/// Commits batch after batch until the queue is closed.
-pub(crate) async fn run(queue: Arc<Queue>, ingest: Arc<dyn Ingest>, meters: Arc<Meters>) {
+/// Commits batch after batch until the queue is closed; what is to be routed is routed then.
+pub(crate) async fn run(
+    queue: Arc<Queue>,
+    ingest: Arc<dyn Ingest>,
+    broker: Arc<Broker>,
+    meters: Arc<Meters>,
+) {
     let mut pause = FIRST_PAUSE;
     while let Some(batch) = queue.take().await {
-        let Batch { samples, unreadable, receipts, .. } = batch;
+        let Batch { samples, unreadable, passages, receipts, .. } = batch;
         let size = samples.len() + unreadable.len();
-        // A panic in the store must not end the only task that acknowledges: it is a refusal.
-        let outcome = AssertUnwindSafe(ingest.ingest(samples, unreadable))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Err(IngestError::Store("the store panicked; see its log".into())));
+        let outcome = if size == 0 {
+            Ok(())
+        } else {
+            // A panic in the store must not end the only task that acknowledges: it is a refusal.
+            AssertUnwindSafe(ingest.ingest(samples, unreadable))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(IngestError::Store("the store panicked; see its log".into())))
+        };
         match outcome {
             Ok(()) => {
                 pause = FIRST_PAUSE;
-                for receipt in receipts {
-                    receipt.link.committed(receipt.messages);
+                let routed = !passages.is_empty();
+                for passage in passages {
+                    // One message may be a change for each of thousands of sessions.
+                    broker.common.writer.room().await;
+                    broker.route(passage);
+                }
+                // Counts of commits must not overtake each other: while an earlier batch waits for
+                // the sessions' store, later ones wait behind it.
+                if routed || broker.common.writer.holds_batches() {
+                    broker.common.writer.after(Waiter::Receipts(receipts));
+                } else {
+                    receipts.into_iter().for_each(Receipt::committed);
                 }
             }
             Err(error) => {

@@ -1,40 +1,48 @@
-//! Sockets: devices in, commands out.
+//! Sockets: devices in, messages and commands out.
 //!
-//! An MQTT endpoint (3.1.1 and 5, QoS 0 and 1) made for one promise: **a PUBACK leaves only after
-//! the batch that holds the message is committed**, and a waiting acknowledgement never holds up
-//! the next message of the same device.
+//! An MQTT broker (3.1.1 and 5) made for one promise: **an acknowledgement leaves only after the
+//! batch that holds the message is committed**, and a waiting acknowledgement never holds up the
+//! next message of the same device.
 //!
 //! ```text
 //! socket → session (decode, judge topic, read payload) → queue of batches → Ingest::ingest
 //!             ↑ one wake a batch ←──────── committed, so many messages of yours ──┘
+//!             ↑ messages ←── mailbox ←── route, after the commit ─────────────────┘
 //! ```
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`config`] | limits and addresses |
+//! | [`codec`] | packets, read in place |
 //! | [`payload`] | JSON of a device → samples |
-//! | [`topic`] | who may publish and subscribe where |
+//! | [`topic`] | topics of the hub, filters |
 //! | `batcher` | the queue of batches and the one task that commits them |
-//! | `mqtt` | listener, handshake, session |
+//! | `broker` | subscriptions, durable sessions, retained messages, wills |
+//! | `mqtt` | listeners, handshake, session |
 //! | `commands` | the way down to a device |
 //!
 //! This room knows nothing of databases, rules or HTTP. What it needs to know it asks of
-//! [`model::observation::Devices`]; what it learns it hands to [`model::observation::Ingest`].
+//! [`model::observation::Devices`]; what it learns it hands to [`model::observation::Ingest`]; what
+//! sessions must not forget it hands to [`model::broker::BrokerStore`].
 //!
-//! # What this endpoint is not
-//! It is no broker: nothing is distributed between devices, retained, or kept for an absent client.
-//! - Sessions are always clean: session present is 0, a session expiry asked for is answered 0.
-//! - A will is accepted and never published: silence is found by rules, not by wills. (5 refuses
-//!   wills with retain or QoS 2, as the standard demands of a server without them.)
-//! - Retain: 5 closes with 0x9A as announced; 3.1.1 has no way to announce it, the flag is ignored.
-//! - QoS 2: 5 closes with 0x9B as announced; 3.1.1 closes.
-//! - A client id names a client of its thing only, so that no device can push out another's.
-//! - A batch the store refuses is acknowledged to nobody: its QoS 1 senders are closed (5: 0x89,
-//!   server busy), connect again and re-send; QoS 0 in it is lost and counted.
+//! `docs/mqtt.md` is for whoever connects: topics, sessions, limits, reason codes, and the table of
+//! the standard's statements with the test that shows each.
+//!
+//! # Choices
+//! - A client id names a client of its thing (or integrator) only, so that no device can push out
+//!   or take over another's session.
+//! - A batch the store refuses is acknowledged to nobody: its senders are closed (5: 0x89, server
+//!   busy), connect again and re-send; QoS 0 in it is lost and counted.
 //! - A session knows its device as it was at CONNECT; [`Gateway::disconnect`] makes it come again.
-//! - MQTT 5 with an empty client id and Clean Start 0 is refused with 0x85 (3.1.3.1 allows that).
+//! - Packet ids of what goes to a durable session are given when it is queued, not when it is sent:
+//!   sending then costs no commit, and what a stopped hub may have sent is sent again under the
+//!   same id, as QoS 2 needs.
+//! - A stopping hub publishes no wills: those of durable sessions are kept and fall due on the next
+//!   start unless the client is back before.
 
 mod batcher;
+mod broker;
+pub mod codec;
 mod commands;
 pub mod config;
 mod meters;
@@ -43,5 +51,6 @@ pub mod payload;
 mod server;
 pub mod topic;
 
+pub use broker::MemoryBroker;
 pub use config::GatewayConfig;
 pub use server::{Gateway, Reply};

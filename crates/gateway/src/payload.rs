@@ -41,6 +41,11 @@ pub enum PayloadError {
     /// JSON of another shape.
     #[error("payload is not an observation: {0}; it must be {{\"t\": time, \"v\": number}}")]
     NotAnObservation(serde_json::Error),
+    /// JSON of another shape, on a topic of SensorThings.
+    #[error(
+        "payload is not an observation: {0}; it must be {{\"result\": number, \"phenomenonTime\": time}}"
+    )]
+    NotASensorThingsObservation(serde_json::Error),
     /// An empty array.
     #[error("payload is an array without an observation")]
     NoObservation,
@@ -85,7 +90,6 @@ pub fn decode(
                 }
             }
             let before = out.len();
-            out.reserve(rows.len());
             for (at, row) in rows.into_iter().enumerate() {
                 match sample(row, at + 1) {
                     Ok(sample) => out.push(sample),
@@ -112,6 +116,57 @@ struct Row {
     #[serde(default)]
     t: Option<When>,
     v: f64,
+}
+
+/// SensorThings' observation (OGC 18-088): a number, and when it held.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Observation {
+    result: f64,
+    #[serde(default)]
+    phenomenon_time: Option<Instant>,
+    #[serde(default)]
+    result_time: Option<Instant>,
+}
+
+/// Reads an observation as SensorThings' MQTT create sends it: `{"result": number,
+/// "phenomenonTime": time, "resultTime": time}`. Times are RFC 3339; without a phenomenonTime the
+/// resultTime stands in, without both the time of receipt. Other members are ignored, an interval
+/// is not taken: a sample here holds at an instant.
+///
+/// # Errors
+/// [`PayloadError`]; nothing is appended then.
+pub fn decode_observation(
+    payload: &[u8],
+    datastream: DatastreamKey,
+    now: Micros,
+    out: &mut Columns,
+) -> Result<(), PayloadError> {
+    if payload.iter().all(u8::is_ascii_whitespace) {
+        return Err(PayloadError::Empty);
+    }
+    let observation: Observation = serde_json::from_slice(payload).map_err(|error| {
+        if error.is_data() {
+            PayloadError::NotASensorThingsObservation(error)
+        } else {
+            PayloadError::NotJson(error)
+        }
+    })?;
+    let t = observation.phenomenon_time.or(observation.result_time).map(|Instant(t)| When(t));
+    out.push(Row { t, v: observation.result }.sample(datastream, now, 1)?);
+    Ok(())
+}
+
+/// An instant as SensorThings writes it: RFC 3339, no number.
+struct Instant(Micros);
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(d)?;
+        Micros::parse(&text)
+            .map(Self)
+            .map_err(|e| de::Error::custom(format_args!("time {:?} is not RFC 3339: {e}", cut(&text, 40))))
+    }
 }
 
 impl Row {

@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::Micros;
+use model::broker::{BrokerStore, Owner};
 use model::command::CommandDown;
 use model::observation::{Devices, Ingest};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::batcher::{self, Queue};
+use crate::broker::{self, Broker, writer};
 use crate::commands::Down;
 use crate::config::GatewayConfig;
 use crate::meters::Meters;
@@ -41,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) devices: Arc<dyn Devices>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) register: Arc<Register>,
+    pub(crate) broker: Arc<Broker>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) replies: broadcast::Sender<Reply>,
     pub(crate) stopping: CancellationToken,
@@ -50,37 +54,68 @@ pub(crate) struct Shared {
 pub struct Gateway {
     shared: Arc<Shared>,
     mqtt_addr: SocketAddr,
+    mqtts_addr: Option<SocketAddr>,
     listener: JoinHandle<()>,
     batcher: JoinHandle<()>,
+    agenda: JoinHandle<()>,
+    writer: JoinHandle<()>,
+}
+
+async fn listen(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = TcpListener::bind(at)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen for mqtt on {at}: {error}")))?;
+    let addr = socket.local_addr()?;
+    Ok((socket, addr))
 }
 
 impl Gateway {
-    /// Opens the socket and starts. Install the metrics recorder before.
+    /// Reads the sessions that survived, opens the sockets and starts. Install the metrics recorder
+    /// before.
     ///
     /// # Errors
-    /// The address cannot be listened on; the message names it.
+    /// [`GatewayConfig::check`] refuses the settings, an address cannot be listened on, or the
+    /// sessions cannot be read; the message says which.
     pub async fn start(
         config: GatewayConfig,
         devices: Arc<dyn Devices>,
         ingest: Arc<dyn Ingest>,
+        store: Arc<dyn BrokerStore>,
     ) -> io::Result<Self> {
-        let socket = TcpListener::bind(config.mqtt).await.map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen for mqtt on {}: {error}", config.mqtt))
-        })?;
-        let mqtt_addr = socket.local_addr()?;
+        config.check()?;
+        let (plain, mqtt_addr) = listen(config.mqtt).await?;
+        let (secure, mqtts_addr) = match &config.mqtts {
+            None => (None, None),
+            Some((at, tls)) => {
+                let (socket, addr) = listen(*at).await?;
+                (Some((socket, TlsAcceptor::from(tls.clone()))), Some(addr))
+            }
+        };
+        let meters = Arc::new(Meters::new());
+        let broker = Arc::new(Broker::new(&config, devices.clone(), meters.clone()));
+        broker.load(&*store).await.map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
             queue: Arc::new(Queue::new(config.queued_batches)),
             config,
             devices,
             register: Arc::default(),
-            meters: Arc::new(Meters::new()),
+            broker: broker.clone(),
+            meters: meters.clone(),
             replies: broadcast::channel(REPLIES).0,
             stopping: CancellationToken::new(),
         });
-        let batcher = tokio::spawn(batcher::run(shared.queue.clone(), ingest, shared.meters.clone()));
-        let listener = tokio::spawn(listener::run(socket, shared.clone()));
-        tracing::info!(%mqtt_addr, "mqtt listens");
-        Ok(Self { shared, mqtt_addr, listener, batcher })
+        let writer = tokio::spawn(writer::run(broker.common.writer.clone(), store));
+        let batcher = tokio::spawn(batcher::run(shared.queue.clone(), ingest, broker, meters));
+        let agenda = tokio::spawn(broker::keep_agenda(shared.clone()));
+        let listener = tokio::spawn(listener::run(plain, secure, shared.clone()));
+        tracing::info!(%mqtt_addr, ?mqtts_addr, "mqtt listens");
+        Ok(Self { shared, mqtt_addr, mqtts_addr, listener, batcher, agenda, writer })
+    }
+
+    /// Where MQTT over TLS listens, if it does.
+    #[must_use]
+    pub fn mqtts_addr(&self) -> Option<SocketAddr> {
+        self.mqtts_addr
     }
 
     /// Where MQTT listens.
@@ -106,9 +141,21 @@ impl Gateway {
 
     /// Ends every connection of `thing` (5: DISCONNECT 0x98) and says how many there were. To be
     /// called when its secret or its datastreams changed: a session keeps the
-    /// [`model::observation::Device`] it was authenticated with until it connects again.
+    /// [`model::observation::Device`] it was authenticated with until it connects again. Its durable
+    /// sessions stay, for whoever has the new secret.
     pub fn disconnect(&self, thing: &str) -> usize {
-        self.shared.register.dismiss(thing)
+        self.shared.register.dismiss(&Owner::Device(thing.to_owned()))
+    }
+
+    /// The same for the integrator whose token is named `name`: to be called when the token was
+    /// revoked or its areas changed. With `forget` its durable sessions and what waits in them go
+    /// too.
+    pub fn disconnect_integrator(&self, name: &str, forget: bool) -> usize {
+        let owner = Owner::Integrator(name.to_owned());
+        if forget {
+            self.shared.broker.forget(&owner);
+        }
+        self.shared.register.dismiss(&owner)
     }
 
     /// Stops well: no new connections, nothing more read, what was read is committed and
@@ -121,9 +168,14 @@ impl Gateway {
         if let Err(error) = (&mut self.listener).await {
             tracing::error!(%error, "the mqtt listener did not end well");
         }
+        self.agenda.abort();
         self.shared.queue.close();
         if timeout_at(latest, &mut self.batcher).await.is_err() {
             tracing::error!("the last batch was not committed in time; its senders were not acknowledged");
+        }
+        self.shared.broker.common.writer.close();
+        if timeout_at(latest, &mut self.writer).await.is_err() {
+            tracing::error!("the last changes of mqtt sessions were not committed in time");
         }
     }
 }
@@ -132,5 +184,7 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.listener.abort();
         self.batcher.abort();
+        self.agenda.abort();
+        self.writer.abort();
     }
 }

@@ -2,6 +2,8 @@
 //! they speak HTTP and MQTT to it and know nothing of its inside.
 
 mod client;
+pub mod power;
+pub mod process;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +15,8 @@ use zhongshu::hub::open_store;
 use zhongshu::{Config, Hub};
 
 pub use client::{Client, Stream, Told};
+pub use power::Disk;
+pub use process::{Installation, Running};
 
 /// A hub with a database of its own; both are gone when it is dropped.
 pub struct TestHub {

@@ -32,6 +32,11 @@ export const api = {
   handOver: (id: string, person: string, note: string, key: string) =>
     take(client.POST('/api/v1/tasks/{id}/hand-over', { params: { path: { id } }, headers: { 'Idempotency-Key': key }, body: { person, ...(note ? { note } : {}) } })),
 
+  queryTables: () => take(client.GET('/api/v1/query/tables')),
+  query: (sql: string, signal: AbortSignal) => take(client.POST('/api/v1/query', { body: { sql }, signal })),
+  /** The same rows and more of them, for a spreadsheet. */
+  queryCsv: (sql: string) => take(client.POST('/api/v1/query', { body: { sql, limit: 100_000 }, headers: { Accept: 'text/csv' }, parseAs: 'blob' })) as Promise<unknown> as Promise<Blob>,
+
   notices: (after?: string) => take(client.GET('/api/v1/notices', { params: { query: { limit: 50, ...(after ? { after } : {}) } } })),
 
   /** The process's diagram, as a modeller draws it. */

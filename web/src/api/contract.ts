@@ -10,6 +10,8 @@ interface Refined {
   location: [number, number] | null
   /** Time, value, quality: the client turns tuples into lists. */
   points: [string, number, number][]
+  /** Cells of a query's answer. */
+  rows: (string | number | boolean | null)[][]
   data: Record<string, unknown>
   values: Record<string, unknown> | null
   properties: Record<string, unknown>
@@ -37,8 +39,16 @@ export interface Problem extends Pick<Schemas['Problem'], 'type' | 'title' | 'st
   at?: string | null
   /** 422: what is wrong with which value; `path` is a JSON pointer into the body. */
   errors?: FieldFault[]
+  /** query-statement: where it is wrong, both from 1. */
+  line?: number
+  column?: number
 }
 export interface FieldFault { path: string; message: Text }
+
+export type QueryColumnKind = Schemas['ColumnKind']
+export type QueryCell = string | number | boolean | null
+export type QueryAnswer = Answer<'QueryAnswer'>
+export type QueryTable = Answer<'QueryTable'>
 
 export type Session = Answer<'Session'>
 export type Version = Answer<'Version'>

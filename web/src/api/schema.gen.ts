@@ -499,6 +499,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["post_query"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/query/tables": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_query_tables"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1201,6 +1233,32 @@ export interface components {
             time_zone: string;
             /** @description The hub's version. */
             version: string;
+        };
+        /** @enum {string} */
+        ColumnKind: "boolean" | "integer" | "number" | "text" | "time";
+        AnswerColumn: {
+            name: string;
+            type: components["schemas"]["ColumnKind"];
+        };
+        QueryAnswer: {
+            columns: components["schemas"]["AnswerColumn"][];
+            rows: unknown[][];
+            truncated: boolean;
+            seconds: number;
+        };
+        Question: {
+            sql: string;
+            limit?: number | null;
+        };
+        QueryColumn: {
+            name: string;
+            type: components["schemas"]["ColumnKind"];
+            about: components["schemas"]["Text"];
+        };
+        QueryTable: {
+            name: string;
+            about: components["schemas"]["Text"];
+            columns: components["schemas"]["QueryColumn"][];
         };
     };
     responses: never;
@@ -2305,6 +2363,56 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+        };
+    };
+    post_query: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Question"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryAnswer"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_query_tables: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryTable"][];
                 };
             };
         };

@@ -1,12 +1,16 @@
 //! The doors of set-up: the same in demo and production. The hub must be stopped for them, since
-//! it keeps areas, things and packs in memory; `load` alone speaks to one that runs.
+//! it keeps areas, things and packs in memory. `load` speaks to one that runs, and `backup` reads
+//! beside it.
 
 pub mod admin;
+pub mod backup;
 pub mod check;
 pub mod import;
 pub mod load;
 pub mod pack;
+pub mod restore;
 pub mod token;
+pub mod vault;
 
 use model::Context;
 use store::new_id;

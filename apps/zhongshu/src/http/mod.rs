@@ -3,6 +3,7 @@
 mod events;
 mod health;
 mod pages;
+mod query;
 mod serve;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub fn api(rooms: &Arc<Rooms>) -> Api<()> {
         .merge(platform::http::routes(rooms.platform.clone()))
         .merge(watch::http::routes(rooms.watch.clone()))
         .merge(work::http::routes(rooms.work.clone()))
+        .merge(query::routes(rooms.clone()))
         .merge(events::routes(rooms.clone()))
         .merge(health::routes(rooms.clone()))
 }

@@ -17,6 +17,21 @@ pub enum LakeError {
     /// Samples that Arrow does not take.
     #[error("write a segment: {0}")]
     Encode(String),
+    /// The table's store did not answer, or holds what does not read. Trying again may help.
+    #[error("reach the table of observations: {0}")]
+    Table(String),
+    /// The segments that wait for the table have reached their limit.
+    #[error(
+        "write a segment: {bytes} bytes of segments wait for the table of observations, at most {limit} may; {reason}"
+    )]
+    Full {
+        /// How many wait.
+        bytes: u64,
+        /// How many may.
+        limit: u64,
+        /// Why the table did not take them in, as far as is known.
+        reason: String,
+    },
     /// A batch without samples.
     #[error("write a segment: the batch has no samples")]
     Empty,

@@ -1,12 +1,13 @@
 //! The rows of segments: a SQLite file of their own, or tables of the city's PostgreSQL.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use model::Micros;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
-use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use store::database::{postgres_options, sqlite_options};
 use tokio::sync::Mutex;
 
@@ -33,8 +34,9 @@ pub enum LakeDatabase {
 const PARTITION: i64 = 0;
 
 /// The schema of the SQLite file, version by version; `user_version` counts those applied. On
-/// PostgreSQL the same is `base/store/migrations/postgres/0002_lake.sql`.
-const SQLITE_SCHEMA: &[&str] = &["
+/// PostgreSQL the same is `base/store/migrations/postgres/0002_lake.sql` and `0008_segments.sql`.
+const SQLITE_SCHEMA: &[&str] = &[
+    "
     CREATE TABLE segments (
         seq         INTEGER PRIMARY KEY AUTOINCREMENT,
         partition   INTEGER NOT NULL,
@@ -53,7 +55,18 @@ const SQLITE_SCHEMA: &[&str] = &["
         checksum  INTEGER NOT NULL
     );
     PRAGMA user_version = 1;
-"];
+",
+    "
+    CREATE TABLE damaged_segments (
+        seq         INTEGER PRIMARY KEY,
+        received_at INTEGER NOT NULL,
+        arrow_ipc   BLOB NOT NULL,
+        checksum    INTEGER NOT NULL,
+        reason      TEXT NOT NULL
+    );
+    PRAGMA user_version = 2;
+",
+];
 
 const INSERT: &str =
     "INSERT INTO segments (partition, rows, min_time, max_time, received_at, arrow_ipc, checksum)
@@ -70,6 +83,25 @@ const PUT_DOWN: &str = "INSERT INTO last_values (partition, seq, arrow_ipc, chec
     SET seq = excluded.seq, arrow_ipc = excluded.arrow_ipc, checksum = excluded.checksum";
 const LAST_VALUES: &str =
     "SELECT seq, CAST(0 AS BIGINT), arrow_ipc, checksum FROM last_values WHERE partition = $1";
+
+const BYTES: &str = "SELECT CAST(COALESCE(SUM(LENGTH(arrow_ipc)), 0) AS BIGINT) FROM segments";
+const KEEP_DAMAGED: &str = "INSERT INTO damaged_segments (seq, received_at, arrow_ipc, checksum, reason)
+    SELECT seq, received_at, arrow_ipc, checksum, $2 FROM segments WHERE seq = $1
+    ON CONFLICT (seq) DO NOTHING";
+const DAMAGED: &str = "SELECT seq, reason FROM damaged_segments ORDER BY seq LIMIT $1";
+
+/// SQLite: segments deleted at a time; a commit of observations waits no longer than that takes.
+const DROP_STEP: &str = "DELETE FROM segments WHERE seq <= $1
+    AND seq IN (SELECT seq FROM segments ORDER BY seq LIMIT 64)";
+/// SQLite: pages given back to the disk at a time…
+const SHRINK_STEP: &str = "PRAGMA incremental_vacuum(512)";
+/// … down to this many, which the next segments take again.
+const SPARE_PAGES: i64 = 2048;
+
+/// PostgreSQL: the numbers of a partition; `0008_segments.sql` begins with them too.
+const SPAN: i64 = 2048;
+const PARTITIONS: &str = "SELECT c.relname::text, pg_get_expr(c.relpartbound, c.oid)
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'segments'::regclass";
 
 /// A segment on its way in.
 pub(crate) struct Row {
@@ -93,6 +125,13 @@ impl Row {
             checksum: checksum(&arrow_ipc),
             arrow_ipc,
         })
+    }
+}
+
+impl Row {
+    /// The bytes it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.arrow_ipc.len()
     }
 }
 
@@ -125,8 +164,18 @@ impl Stored {
 
 /// The rows of segments: one connection that writes, a few that read.
 pub(crate) enum Log {
-    Sqlite { writer: Mutex<Option<SqliteConnection>>, options: SqliteConnectOptions, readers: SqlitePool },
-    Postgres { writer: Mutex<Option<PgConnection>>, options: PgConnectOptions, readers: PgPool },
+    Sqlite {
+        writer: Mutex<Option<SqliteConnection>>,
+        options: SqliteConnectOptions,
+        readers: SqlitePool,
+    },
+    Postgres {
+        writer: Mutex<Option<PgConnection>>,
+        options: PgConnectOptions,
+        readers: PgPool,
+        /// Numbers below have their partition.
+        ready_to: AtomicI64,
+    },
 }
 
 /// Runs a query that reads on either pool.
@@ -178,7 +227,10 @@ impl Log {
                     .connect_with(options.clone().options([("default_transaction_read_only", "on")]))
                     .await
                     .map_err(|e| cannot(&e))?;
-                Ok(Self::Postgres { writer: Mutex::new(Some(writer)), options, readers })
+                let ready_to = AtomicI64::new(0);
+                let log = Self::Postgres { writer: Mutex::new(Some(writer)), options, readers, ready_to };
+                log.make_partitions().await.map_err(|e| cannot(&e))?;
+                Ok(log)
             }
         }
     }
@@ -209,7 +261,7 @@ impl Log {
                 *slot = Some(connection);
                 Ok(done.last_insert_rowid().unsigned_abs())
             }
-            Self::Postgres { writer, options, readers } => {
+            Self::Postgres { writer, options, readers, ready_to } => {
                 let mut slot = writer.lock().await;
                 if readers.is_closed() {
                     return Err(LakeError::Unavailable("they are closed".into()));
@@ -217,9 +269,19 @@ impl Log {
                 let mut connection = connected!(slot, PgConnection, options);
                 // To the end, and not only to the first row: the row comes before the commit.
                 let rows: Vec<(i64,)> = bound!(INSERT_RETURNING, query_as).fetch_all(&mut connection).await?;
-                *slot = Some(connection);
                 let seq =
                     rows.first().ok_or_else(|| LakeError::Unavailable("the insert gave no number".into()))?.0;
+                if seq + SPAN >= ready_to.load(Ordering::Relaxed) {
+                    // The segment is committed: a partition that is not made now is made next time.
+                    match partitions_ahead(&mut connection, seq).await {
+                        Ok(to) => ready_to.store(to, Ordering::Relaxed),
+                        Err(e) => {
+                            tracing::warn!(error = %e, "could not make a partition of segments ahead");
+                            return Ok(seq.unsigned_abs());
+                        }
+                    }
+                }
+                *slot = Some(connection);
                 Ok(seq.unsigned_abs())
             }
         }
@@ -271,6 +333,137 @@ impl Log {
         Ok(row.map(Stored::new).map(|stored| (stored.seq, stored)))
     }
 
+    /// The bytes of all segments.
+    pub(crate) async fn bytes(&self) -> Result<u64, LakeError> {
+        let (bytes,): (i64,) = read!(self, BYTES, ; fetch_one)?;
+        Ok(bytes.unsigned_abs())
+    }
+
+    /// The damaged segments kept aside, at most `limit`.
+    pub(crate) async fn damaged(&self, limit: i64) -> Result<Vec<Damaged>, LakeError> {
+        let rows: Vec<(i64, String)> = read!(self, DAMAGED, limit; fetch_all)?;
+        Ok(rows.into_iter().map(|(seq, reason)| Damaged { seq: seq.unsigned_abs(), reason }).collect())
+    }
+
+    /// Puts a damaged segment aside as it is, so that dropping its number does not lose it.
+    pub(crate) async fn keep_damaged(&self, damaged: &Damaged) -> Result<(), LakeError> {
+        match self {
+            Self::Sqlite { writer, options, .. } => {
+                let mut slot = writer.lock().await;
+                let mut connection = connected!(slot, SqliteConnection, options);
+                let query = sqlx::query(KEEP_DAMAGED).bind(damaged.seq as i64).bind(&damaged.reason);
+                query.execute(&mut connection).await?;
+                *slot = Some(connection);
+            }
+            Self::Postgres { writer, options, .. } => {
+                let mut slot = writer.lock().await;
+                let mut connection = connected!(slot, PgConnection, options);
+                let query = sqlx::query(KEEP_DAMAGED).bind(damaged.seq as i64).bind(&damaged.reason);
+                query.execute(&mut connection).await?;
+                *slot = Some(connection);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the segments up to `to` (on PostgreSQL those of partitions that end by then) and
+    /// gives their room back. In steps: a commit of observations waits for one at most.
+    pub(crate) async fn drop_to(&self, to: u64) -> Result<(), LakeError> {
+        let to = i64::try_from(to).unwrap_or(i64::MAX);
+        match self {
+            Self::Sqlite { writer, options, .. } => {
+                let mut shrunk = false;
+                loop {
+                    let mut slot = writer.lock().await;
+                    let mut connection = connected!(slot, SqliteConnection, options);
+                    let deleted =
+                        sqlx::query(DROP_STEP).bind(to).execute(&mut connection).await?.rows_affected();
+                    let mut spare = 0;
+                    if deleted == 0 {
+                        let query = sqlx::query_as("PRAGMA freelist_count");
+                        (spare,) = query.fetch_one(&mut connection).await?;
+                        if spare > SPARE_PAGES {
+                            sqlx::raw_sql(SHRINK_STEP).execute(&mut connection).await?;
+                            shrunk = true;
+                        }
+                    }
+                    if deleted == 0 && spare <= SPARE_PAGES {
+                        if shrunk {
+                            // The file gets shorter when its write-ahead log is carried over.
+                            sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await?;
+                        }
+                        *slot = Some(connection);
+                        return Ok(());
+                    }
+                    *slot = Some(connection);
+                }
+            }
+            Self::Postgres { writer, options, .. } => {
+                let mut slot = writer.lock().await;
+                let mut connection = connected!(slot, PgConnection, options);
+                let partitions: Vec<(String, String)> =
+                    sqlx::query_as(PARTITIONS).fetch_all(&mut connection).await?;
+                let over =
+                    partitions.iter().filter(|(_, bound)| end_of(bound).is_some_and(|end| end <= to + 1));
+                for (name, _) in over {
+                    // A reader who holds the table must not make commits wait behind us for long.
+                    let sql = format!("SET lock_timeout = '1s'; DROP TABLE {name}; RESET lock_timeout");
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+                }
+                *slot = Some(connection);
+                Ok(())
+            }
+        }
+    }
+
+    /// The next segment's number will be above `seq`: a table that has taken in more than the log
+    /// ever wrote (a log that was lost) would take new ones for old.
+    pub(crate) async fn start_after(&self, seq: u64) -> Result<(), LakeError> {
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        match self {
+            Self::Sqlite { writer, options, .. } => {
+                let mut slot = writer.lock().await;
+                let mut connection = connected!(slot, SqliteConnection, options);
+                for sql in [
+                    "INSERT INTO sqlite_sequence (name, seq) SELECT 'segments', 0
+                     WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'segments')",
+                    "UPDATE sqlite_sequence SET seq = MAX(seq, $1) WHERE name = 'segments'",
+                ] {
+                    let query = sqlx::query(sql);
+                    let query = if sql.contains("$1") { query.bind(seq) } else { query };
+                    query.execute(&mut connection).await?;
+                }
+                *slot = Some(connection);
+            }
+            Self::Postgres { writer, options, .. } => {
+                let mut slot = writer.lock().await;
+                let mut connection = connected!(slot, PgConnection, options);
+                sqlx::query(
+                    "SELECT setval('segments_number', $1) FROM segments_number WHERE last_value < $1",
+                )
+                .bind(seq)
+                .execute(&mut connection)
+                .await?;
+                *slot = Some(connection);
+                drop(slot);
+                self.make_partitions().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn make_partitions(&self) -> Result<(), LakeError> {
+        if let Self::Postgres { writer, options, ready_to, .. } = self {
+            let mut slot = writer.lock().await;
+            let mut connection = connected!(slot, PgConnection, options);
+            let query = sqlx::query_as("SELECT last_value FROM segments_number");
+            let (last,): (i64,) = query.fetch_one(&mut connection).await?;
+            ready_to.store(partitions_ahead(&mut connection, last).await?, Ordering::Relaxed);
+            *slot = Some(connection);
+        }
+        Ok(())
+    }
+
     pub(crate) async fn close(&self) {
         // A failure to say goodbye loses nothing: every segment is committed.
         match self {
@@ -292,6 +485,31 @@ impl Log {
     }
 }
 
+/// Makes the partitions of the numbers after `seq`, two of them ahead; up to which number.
+///
+/// A table is made apart and then attached, which does not wait for those who read.
+async fn partitions_ahead(connection: &mut PgConnection, seq: i64) -> Result<i64, sqlx::Error> {
+    let there: Vec<(String, String)> = sqlx::query_as(PARTITIONS).fetch_all(&mut *connection).await?;
+    let ready = there.iter().filter_map(|(_, bound)| end_of(bound)).max();
+    let last = (seq / SPAN + 3) * SPAN;
+    let mut from = ready.unwrap_or(0).max(seq / SPAN * SPAN);
+    while from < last {
+        let to = from + SPAN;
+        let sql = format!(
+            "CREATE TABLE segments_{from} (LIKE segments INCLUDING DEFAULTS INCLUDING STORAGE INCLUDING INDEXES);
+             ALTER TABLE segments ATTACH PARTITION segments_{from} FOR VALUES FROM ({from}) TO ({to})"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+        from = to;
+    }
+    Ok(from)
+}
+
+/// The number that a partition ends before: `FOR VALUES FROM ('0') TO ('2048')`.
+fn end_of(bound: &str) -> Option<i64> {
+    bound.rsplit_once("TO (")?.1.trim_matches(|c| c == ')' || c == '\'').parse().ok()
+}
+
 async fn roll_forward(connection: &mut SqliteConnection) -> Result<(), String> {
     let (version,): (i64,) =
         sqlx::query_as("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(|e| e.to_string())?;
@@ -304,6 +522,14 @@ async fn roll_forward(connection: &mut SqliteConnection) -> Result<(), String> {
     }
     for step in &SQLITE_SCHEMA[version..] {
         for sql in ["BEGIN IMMEDIATE", step, "COMMIT"] {
+            sqlx::raw_sql(sql).execute(&mut *connection).await.map_err(|e| e.to_string())?;
+        }
+    }
+    // What was dropped can be given back to the disk only by a file that was made for it.
+    let (vacuum,): (i64,) =
+        sqlx::query_as("PRAGMA auto_vacuum").fetch_one(&mut *connection).await.map_err(|e| e.to_string())?;
+    if vacuum != 2 {
+        for sql in ["PRAGMA auto_vacuum = INCREMENTAL", "VACUUM"] {
             sqlx::raw_sql(sql).execute(&mut *connection).await.map_err(|e| e.to_string())?;
         }
     }

@@ -1,37 +1,72 @@
 //! CONNECT and its answer.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
-use model::observation::Device;
-use rmqtt_codec::error::DecodeError;
-use rmqtt_codec::types::QoS;
-use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
-use rmqtt_codec::{v3, v5};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-use tokio_util::codec::{Decoder, Encoder};
+use bytes::BytesMut;
+use model::broker::{Message, Owner, SessionKey, Will};
+use model::observation::{Device, Integrator, Peer};
+use tokio::sync::oneshot;
 
-use super::wire::Wire;
+use super::link::Link;
+use super::speaker::Speaker;
+use super::stream::Stream;
+use crate::broker::writer::Waiter;
+use crate::broker::{Arrival, Mailbox, Reach};
+use crate::codec::connect::{self, Connect, Opening};
+use crate::codec::properties::Properties;
+use crate::codec::write::{Announcement, connack};
+use crate::codec::{Version, read, reason};
 use crate::server::Shared;
+use crate::topic::{Place, is_name, place};
 
 /// 3.1.1 with keep-alive 0 asks never to be disconnected; a dead one would then hold its place for
 /// ever. The standard lets a server end an inactive client at any time (3.1.2.10).
 const SILENT_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest client identifier, in bytes.
+const CLIENT_ID: usize = 256;
+
+/// Who is at the other end.
+#[derive(Clone)]
+pub(crate) enum Party {
+    Device(Arc<Device>),
+    Integrator(Arc<Integrator>),
+    Anonymous,
+}
+
+impl Party {
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Device(device) => Owner::Device(device.thing.clone()),
+            Self::Integrator(integrator) => Owner::Integrator(integrator.name.clone()),
+            Self::Anonymous => Owner::Anonymous,
+        }
+    }
+
+    /// Name as logs and tables show it.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Device(device) => &device.thing,
+            Self::Integrator(integrator) => &integrator.name,
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
 /// A client that proved who it is.
 pub(crate) struct Welcome {
-    pub(crate) wire: Wire,
-    pub(crate) device: Arc<Device>,
-    pub(crate) client_id: ByteString,
+    pub(crate) speaker: Speaker,
+    pub(crate) party: Party,
+    pub(crate) link: Arc<Link>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    /// Session Expiry Interval as granted.
+    pub(crate) expiry: u32,
     /// After so long without a packet it counts as gone: 1.5 × keep-alive (3.1.2-22).
     pub(crate) silence: Duration,
-    /// QoS 1 messages it takes at the same time.
-    pub(crate) receive_max: u16,
+    /// QoS 1 and 2 messages it takes at the same time.
+    pub(crate) receive_maximum: u16,
     /// CONNACK, to be written first.
     pub(crate) answer: BytesMut,
 }
@@ -49,162 +84,206 @@ impl Refusal {
         Self { why, answer: BytesMut::new() }
     }
 
-    fn v3(why: &'static str, code: v3::ConnectAckReason) -> Self {
-        Self { why, answer: BytesMut::from([0x20, 2, 0, code.into()].as_slice()) }
-    }
-
-    fn v5(why: &'static str, code: v5::ConnectAckReason) -> Self {
-        Self { why, answer: BytesMut::from([0x20, 3, 0, code.into(), 0].as_slice()) }
+    /// 3.1.1 has its own codes; those above 5 close without an answer.
+    fn told(version: Version, why: &'static str, v5: u8) -> Self {
+        let mut answer = BytesMut::new();
+        let code = match (version, v5) {
+            (Version::V5, code) => Some(code),
+            (Version::V3, reason::UNSUPPORTED_VERSION) => Some(1),
+            (Version::V3, reason::CLIENT_ID_NOT_VALID) => Some(2),
+            (Version::V3, reason::QUOTA_EXCEEDED) => Some(3),
+            (Version::V3, reason::BAD_CREDENTIALS) => Some(4),
+            (Version::V3, reason::NOT_AUTHORIZED) => Some(5),
+            (Version::V3, _) => None,
+        };
+        if let Some(code) = code {
+            connack(version, false, code, None, &mut answer);
+        }
+        Self { why, answer }
     }
 }
 
-/// Reads CONNECT and judges it. The caller bounds the time.
+/// Reads CONNECT, judges it and gives the client its session. The caller bounds the time.
 pub(crate) async fn shake(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     input: &mut BytesMut,
     shared: &Shared,
+    seat: &mut (dyn FnMut(&Arc<Mailbox>, &Arc<Link>) + Send),
 ) -> Result<Welcome, Refusal> {
     let version = loop {
-        match VersionCodec.decode(input) {
-            Ok(Some(version)) => break version,
-            Ok(None) => read(stream, input).await?,
-            // "MQTT" with a level that is neither 4 nor 5 is told (3.1.2-2), garbage is not.
-            Err(DecodeError::InvalidProtocol) if input.windows(6).any(|w| w == b"\0\x04MQTT") => {
-                return Err(Refusal::v3("version", v3::ConnectAckReason::UnacceptableProtocolVersion));
+        match connect::opening(input) {
+            Opening::Connect(version) => break version,
+            Opening::Unknown => read_more(stream, input).await?,
+            Opening::OtherVersion => {
+                return Err(Refusal::told(Version::V3, "version", reason::UNSUPPORTED_VERSION));
             }
-            Err(_) => return Err(Refusal::silent("not-mqtt")),
+            Opening::NotMqtt => return Err(Refusal::silent("not-mqtt")),
         }
     };
-    match version {
-        ProtocolVersion::MQTT3 => shake_v3(stream, input, shared).await,
-        ProtocolVersion::MQTT5 => shake_v5(stream, input, shared).await,
-    }
-}
-
-async fn shake_v3(stream: &mut TcpStream, input: &mut BytesMut, shared: &Shared) -> Result<Welcome, Refusal> {
-    use v3::ConnectAckReason as Code;
-    let mut codec = v3::Codec::new(shared.config.max_packet_bytes);
-    let connect = loop {
-        match codec.decode(input) {
-            Ok(Some((v3::Packet::Connect(connect), _))) => break connect,
-            Ok(Some(_)) => return Err(Refusal::silent("protocol")),
-            Ok(None) => read(stream, input).await?,
-            // An empty client id without Clean Session (3.1.3-8).
-            Err(DecodeError::InvalidClientId) => {
-                return Err(Refusal::v3("client-id", Code::IdentifierRejected));
-            }
-            Err(_) => return Err(Refusal::silent("malformed")),
+    let most = shared.config.max_packet_bytes as usize;
+    let length = loop {
+        match read::frame(input, most) {
+            Ok(Some(frame)) => break frame.length,
+            Ok(None) => read_more(stream, input).await?,
+            Err(fault) => return Err(Refusal::told(version, fault.word(), fault.reason())),
         }
     };
-    if connect.protocol.level() != 4 {
-        return Err(Refusal::v3("version", Code::UnacceptableProtocolVersion));
-    }
-    let (Some(name), Some(secret)) = (&connect.username, &connect.password) else {
-        return Err(Refusal::v3("no-credentials", Code::NotAuthorized));
+    let packet = input.split_to(length).freeze();
+    // The header was read above: it cannot fail here.
+    let frame = read::frame(&packet, most).ok().flatten();
+    let connect = match frame.map_or(Ok(None), |frame| connect::connect(frame.body).map(Some)) {
+        Ok(Some(connect)) => connect,
+        Ok(None) => return Err(Refusal::silent("malformed")),
+        Err(fault) => return Err(Refusal::told(version, fault.word(), fault.reason())),
     };
-    let Some(device) = authenticate(shared, name, secret).await else {
-        return Err(Refusal::v3("credentials", Code::BadUserNameOrPassword));
-    };
-    let client_id = if connect.client_id.is_empty() { assigned(shared) } else { connect.client_id };
-    Ok(Welcome {
-        wire: Wire::v3(codec),
-        device,
-        client_id,
-        silence: match connect.keep_alive {
-            0 => SILENT_DAY,
-            seconds => one_and_a_half(seconds),
-        },
-        receive_max: u16::MAX,
-        answer: BytesMut::from([0x20, 2, 0, 0].as_slice()),
-    })
+    welcome(&connect, shared, seat).await
 }
 
-async fn shake_v5(stream: &mut TcpStream, input: &mut BytesMut, shared: &Shared) -> Result<Welcome, Refusal> {
-    use v5::ConnectAckReason as Code;
+async fn welcome(
+    connect: &Connect<'_>,
+    shared: &Shared,
+    seat: &mut (dyn FnMut(&Arc<Mailbox>, &Arc<Link>) + Send),
+) -> Result<Welcome, Refusal> {
+    let version = connect.version;
+    let refuse = |why, code| Err(Refusal::told(version, why, code));
     let config = &shared.config;
-    let mut codec = v5::Codec::new(config.max_packet_bytes, 0);
-    let connect = loop {
-        match codec.decode(input) {
-            Ok(Some((v5::Packet::Connect(connect), _))) => break connect,
-            Ok(Some(_)) => return Err(Refusal::silent("protocol")),
-            Ok(None) => read(stream, input).await?,
-            Err(DecodeError::InvalidClientId) => {
-                return Err(Refusal::v5("client-id", Code::ClientIdentifierNotValid));
-            }
-            Err(DecodeError::MaxSizeExceeded { .. }) => {
-                return Err(Refusal::v5("packet-too-large", Code::PacketTooLarge));
-            }
-            Err(_) => return Err(Refusal::v5("malformed", Code::MalformedPacket)),
-        }
-    };
-    if connect.auth_method.is_some() {
-        return Err(Refusal::v5("auth-method", Code::BadAuthenticationMethod));
+    if connect.properties.auth_method.is_some() {
+        return refuse("auth-method", reason::BAD_AUTHENTICATION_METHOD);
     }
-    if let Some(will) = &connect.last_will {
-        // What CONNACK would announce as missing must be refused in a will (3.2.2-12, 3.2.2-13).
-        if will.qos == QoS::ExactlyOnce {
-            return Err(Refusal::v5("will-qos-2", Code::QosNotSupported));
-        }
-        if will.retain {
-            return Err(Refusal::v5("will-retain", Code::RetainNotSupported));
-        }
-    }
-    let (Some(name), Some(secret)) = (&connect.username, &connect.password) else {
-        return Err(Refusal::v5("no-credentials", Code::NotAuthorized));
-    };
-    let Some(device) = authenticate(shared, name, secret).await else {
-        return Err(Refusal::v5("credentials", Code::BadUserNameOrPassword));
-    };
-    let client_id = if connect.client_id.is_empty() { assigned(shared) } else { connect.client_id.clone() };
-    let longest = config.max_keep_alive.max(1);
-    let (keep_alive, told) = match connect.keep_alive {
-        asked if asked == 0 || asked > longest => (longest, Some(longest)),
-        asked => (asked, None),
-    };
-    let connack = v5::ConnectAck {
-        session_present: false,
-        reason_code: Code::Success,
-        session_expiry_interval_secs: (connect.session_expiry_interval_secs > 0).then_some(0),
-        receive_max: NonZeroU16::new(config.receive_maximum).unwrap_or(NonZeroU16::MIN),
-        max_qos: QoS::AtLeastOnce,
-        max_packet_size: Some(config.max_packet_bytes),
-        assigned_client_id: connect.client_id.is_empty().then(|| client_id.clone()),
-        topic_alias_max: 0,
-        retain_available: false,
-        wildcard_subscription_available: true,
-        subscription_identifiers_available: false,
-        shared_subscription_available: false,
-        server_keepalive_sec: told,
-        ..v5::ConnectAck::default()
-    };
-    let mut answer = BytesMut::new();
-    if v5::Codec::new(0, connect.max_packet_size.map_or(0, |max| max.get()))
-        .encode(v5::Packet::ConnectAck(Box::new(connack)), &mut answer)
-        .is_err()
+    if connect.client_id.len() > CLIENT_ID
+        || version == Version::V3 && connect.client_id.is_empty() && !connect.clean
     {
+        return refuse("client-id", reason::CLIENT_ID_NOT_VALID);
+    }
+    let party = match (connect.user_name, connect.password) {
+        (None, None) if config.anonymous => Party::Anonymous,
+        (Some(name), Some(secret)) => match authenticate(shared, name, secret).await {
+            Some(party) => party,
+            None => return refuse("credentials", reason::BAD_CREDENTIALS),
+        },
+        _ => return refuse("no-credentials", reason::NOT_AUTHORIZED),
+    };
+    let will = match &connect.will {
+        None => None,
+        Some(will) if !is_name(will.topic) => return refuse("will-topic", reason::TOPIC_NAME_INVALID),
+        Some(will) if !may_will(shared, &party, will.topic) => {
+            return refuse("will-not-own", reason::NOT_AUTHORIZED);
+        }
+        Some(will) => Some(read_will(will)),
+    };
+    let assigned = connect.client_id.is_empty().then(|| assigned(shared));
+    let client = assigned.clone().unwrap_or_else(|| connect.client_id.to_owned());
+    let asked = match version {
+        // 3.1.1 knows no interval: without Clean Session it lives as long as any.
+        Version::V3 if connect.clean => 0,
+        Version::V3 => u32::MAX,
+        Version::V5 => connect.properties.session_expiry.unwrap_or(0),
+    };
+    let expiry = asked.min(config.max_session_expiry);
+    let reach = match &party {
+        Party::Integrator(integrator) if !config.open_topics => Reach::Areas(integrator.read.clone()),
+        Party::Anonymous if !config.open_topics => Reach::Areas(Vec::new()),
+        _ => Reach::Granted,
+    };
+    let link = Arc::new(Link::new(Arc::new(SessionKey { owner: party.owner(), client })));
+    let arrival = Arrival { key: link.key.clone(), link: &link, clean: connect.clean, expiry, reach, will };
+    let Ok((mailbox, present, wait)) = shared.broker.attach(arrival) else {
+        return refuse("sessions-full", reason::QUOTA_EXCEEDED);
+    };
+    // From here on the place is given back however this ends.
+    seat(&mailbox, &link);
+    if wait {
+        let (told, stored) = oneshot::channel();
+        shared.broker.common.writer.after(Waiter::Told(told));
+        if stored.await.is_err() {
+            return Err(Refusal::told(version, "sessions-store", reason::SERVER_UNAVAILABLE));
+        }
+    }
+    let longest = config.max_keep_alive.max(1);
+    let (silence, server_keep_alive) = match (version, connect.keep_alive) {
+        (Version::V3, 0) => (SILENT_DAY, None),
+        (Version::V5, asked) if asked == 0 || asked > longest => (one_and_a_half(longest), Some(longest)),
+        (_, asked) => (one_and_a_half(asked), None),
+    };
+    let speaker = Speaker::new(connect, config.topic_alias_maximum);
+    let mut answer = BytesMut::new();
+    let told = Announcement {
+        session_expiry: (version.is_v5() && asked != expiry).then_some(expiry),
+        receive_maximum: config.receive_maximum.max(1),
+        maximum_packet_size: config.max_packet_bytes,
+        assigned_client_id: assigned,
+        topic_alias_maximum: config.topic_alias_maximum,
+        server_keep_alive,
+    };
+    connack(version, present, reason::SUCCESS, Some(&told), &mut answer);
+    if !speaker.fits(answer.len()) {
         return Err(Refusal::silent("client-packet-maximum"));
     }
-    Ok(Welcome {
-        wire: Wire::v5(codec, &connect),
-        device,
-        client_id,
-        silence: one_and_a_half(keep_alive),
-        receive_max: connect.receive_max.map_or(u16::MAX, NonZeroU16::get),
-        answer,
-    })
+    let receive_maximum = connect.properties.receive_maximum.unwrap_or(u16::MAX);
+    Ok(Welcome { speaker, party, link, mailbox, expiry, silence, receive_maximum, answer })
 }
 
-async fn authenticate(shared: &Shared, name: &str, secret: &Bytes) -> Option<Arc<Device>> {
-    // A name with a topic separator or wildcard could reach into another thing's topics.
-    if name.is_empty() || name.contains(['/', '+', '#', '\0']) {
-        return None;
+async fn authenticate(shared: &Shared, name: &str, secret: &[u8]) -> Option<Party> {
+    match shared.devices.authenticate(name, secret).await? {
+        // A name with a topic separator or wildcard could reach into another thing's topics.
+        Peer::Device(device) if device.thing.is_empty() || device.thing.contains(['/', '+', '#', '\0']) => {
+            None
+        }
+        Peer::Device(device) => Some(Party::Device(device)),
+        Peer::Integrator(integrator) => Some(Party::Integrator(integrator)),
     }
-    shared.devices.authenticate(name, secret).await
 }
 
-async fn read(stream: &mut TcpStream, input: &mut BytesMut) -> Result<(), Refusal> {
-    input.reserve(512);
-    match stream.read_buf(input).await {
+/// Whether `party` may have a will on `topic`: a datastream or the `status` of the device itself, of
+/// an integrator's things where it may write. No more topics than that can be filled with retained
+/// wills by a client that connects again and again.
+fn may_will(shared: &Shared, party: &Party, topic: &str) -> bool {
+    if shared.config.open_topics {
+        return true;
+    }
+    let Place::Datastream { thing, code } = place(topic) else { return false };
+    let declared = |device: &Device| code == "status" || device.datastreams.contains_key(code);
+    match party {
+        Party::Device(device) => device.thing == thing && declared(device),
+        Party::Integrator(integrator) => shared
+            .devices
+            .device(thing)
+            .is_some_and(|device| integrator.may_write(&device.area) && declared(&device)),
+        Party::Anonymous => false,
+    }
+}
+
+fn read_will(will: &connect::Will<'_>) -> Will {
+    let message = Message {
+        topic: will.topic.to_owned(),
+        payload: bytes::Bytes::copy_from_slice(will.payload),
+        qos: will.qos,
+        retain: will.retain,
+        expires_at: None,
+        properties: passed_on(&will.properties),
+    };
+    Will {
+        message,
+        expiry_seconds: will.properties.message_expiry,
+        delay_seconds: will.properties.will_delay.unwrap_or(0),
+        due_at: None,
+    }
+}
+
+/// The properties that travel with a message (3.3.2.3), if there are any.
+pub(crate) fn passed_on(properties: &Properties<'_>) -> Option<Box<model::broker::Properties>> {
+    let passed = model::broker::Properties {
+        text: properties.payload_format.map(|format| format == 1),
+        content_type: properties.content_type.map(str::to_owned),
+        response_topic: properties.response_topic.map(str::to_owned),
+        correlation_data: properties.correlation_data.map(<[u8]>::to_vec),
+        user: properties.users().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+    };
+    (passed != model::broker::Properties::default()).then(|| Box::new(passed))
+}
+
+async fn read_more(stream: &mut Stream, input: &mut BytesMut) -> Result<(), Refusal> {
+    match stream.read_some(input).await {
         Ok(0) | Err(_) => Err(Refusal::silent("left-before-connect")),
         Ok(_) => Ok(()),
     }
@@ -215,8 +294,8 @@ fn one_and_a_half(seconds: u16) -> Duration {
 }
 
 /// A client id for a client without one; told by 5, only kept here for 3.1.1.
-fn assigned(shared: &Shared) -> ByteString {
+fn assigned(shared: &Shared) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let now = (shared.config.clock)().0;
-    ByteString::from(format!("zs-{now:x}-{:x}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    format!("zs-{now:x}-{:x}", NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -1,17 +1,25 @@
 //! What other tasks may tell a session, and the register of sessions.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use bytestring::ByteString;
-use rmqtt_codec::types::QoS;
-use tokio::sync::{Notify, oneshot};
+use futures::task::AtomicWaker;
+use model::broker::{Owner, SessionKey};
+use tokio::sync::oneshot;
 
-/// Connections of one thing at the same time. One more takes the place of the oldest: a device that
-/// reconnects under a new client id each time leaves its dead ones behind.
-const PER_THING: usize = 8;
+/// Connections of one thing or integrator at the same time. One more takes the place of the oldest:
+/// a device that reconnects under a new client id each time leaves its dead ones behind. Of sessions
+/// that outlive their connection there are as many; one more is refused.
+pub(crate) fn most_of(owner: &Owner) -> usize {
+    match owner {
+        Owner::Device(_) => 8,
+        Owner::Integrator(_) => 64,
+        Owner::Anonymous => usize::MAX,
+    }
+}
 
 /// Commands that may wait for one session to wake.
 const COMMAND_QUEUE: usize = 16;
@@ -28,14 +36,17 @@ pub(crate) mod signal {
     pub(crate) const COMMANDS: u8 = 8;
     /// The hub no longer knows the device as it was when it connected.
     pub(crate) const DISMISSED: u8 = 16;
+    /// Messages wait in the mailbox.
+    pub(crate) const MAIL: u8 = 32;
 }
 
-/// The shared side of one session.
+/// The shared side of one connection.
 pub(crate) struct Link {
-    pub(crate) thing: String,
-    client_id: ByteString,
-    /// QoS 1 messages of this session whose batches are committed, ever.
+    pub(crate) key: Arc<SessionKey>,
+    /// QoS 1 and 2 messages of this connection whose batches are committed, ever.
     committed: AtomicU64,
+    /// Packets held back for the sessions' store that may leave, ever.
+    let_go: AtomicU64,
     signals: AtomicU8,
     /// Highest QoS + 1 granted on the command topic; 0 when it does not listen.
     listening: AtomicU8,
@@ -43,7 +54,8 @@ pub(crate) struct Link {
     slot: AtomicU64,
     /// `None` once the session is over.
     commands: Mutex<Option<VecDeque<Command>>>,
-    woken: Notify,
+    is_woken: AtomicBool,
+    waker: AtomicWaker,
 }
 
 /// A command on its way to the socket.
@@ -54,25 +66,37 @@ pub(crate) struct Command {
 }
 
 impl Link {
-    pub(crate) fn new(thing: String, client_id: ByteString) -> Self {
+    pub(crate) fn new(key: Arc<SessionKey>) -> Self {
         Self {
-            thing,
-            client_id,
+            key,
             committed: AtomicU64::new(0),
+            let_go: AtomicU64::new(0),
             signals: AtomicU8::new(0),
             listening: AtomicU8::new(0),
             slot: AtomicU64::new(0),
             commands: Mutex::new(Some(VecDeque::new())),
-            woken: Notify::new(),
+            is_woken: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
         }
     }
 
+    /// Ready once for any number of [`Link::wake`]s before. One task waits.
+    pub(crate) fn poll_woken(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_woken.swap(false, Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        self.waker.register(context.waker());
+        // What was woken between the look and the registration.
+        if self.is_woken.swap(false, Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     pub(crate) async fn woken(&self) {
-        self.woken.notified().await;
+        std::future::poll_fn(|context| self.poll_woken(context)).await;
     }
 
     pub(crate) fn wake(&self) {
-        self.woken.notify_one();
+        self.is_woken.store(true, Ordering::Release);
+        self.waker.wake();
     }
 
     /// `messages` more of this session are on disk. Batches come in order and one task calls this,
@@ -90,8 +114,25 @@ impl Link {
     }
 
     pub(crate) fn tell(&self, signal: u8) {
-        self.signals.fetch_or(signal, Ordering::Release);
+        // Who was told and has not looked yet is not woken again.
+        if self.signals.fetch_or(signal, Ordering::AcqRel) & signal == 0 {
+            self.wake();
+        }
+    }
+
+    /// Takes a signal back: what it stands for is looked at now.
+    pub(crate) fn heed(&self, signal: u8) {
+        self.signals.fetch_and(!signal, Ordering::AcqRel);
+    }
+
+    /// One more packet that was held back for the sessions' store may leave.
+    pub(crate) fn let_go(&self) {
+        self.let_go.fetch_add(1, Ordering::Release);
         self.wake();
+    }
+
+    pub(crate) fn total_let_go(&self) -> u64 {
+        self.let_go.load(Ordering::Acquire)
     }
 
     pub(crate) fn total_committed(&self) -> u64 {
@@ -111,8 +152,13 @@ impl Link {
         self.slot.store(u64::from(batch) << 32 | place as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn listen(&self, qos: Option<QoS>) {
-        self.listening.store(qos.map_or(0, |qos| qos.value() + 1), Ordering::Release);
+    pub(crate) fn listen(&self, qos: Option<u8>) {
+        self.listening.store(qos.map_or(0, |qos| qos + 1), Ordering::Release);
+    }
+
+    /// The QoS at which commands go to it.
+    pub(crate) fn command_qos(&self) -> Option<u8> {
+        self.listening.load(Ordering::Acquire).checked_sub(1).map(|qos| qos.min(1))
     }
 
     fn listens(&self) -> bool {
@@ -137,7 +183,7 @@ impl Link {
     }
 
     pub(crate) fn take_commands(&self) -> VecDeque<Command> {
-        self.signals.fetch_and(!signal::COMMANDS, Ordering::AcqRel);
+        self.heed(signal::COMMANDS);
         self.queue().as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -146,7 +192,7 @@ impl Link {
     }
 }
 
-/// Who is connected, by thing.
+/// Who is connected, by whose connection it is.
 #[derive(Default)]
 pub(crate) struct Register {
     inner: Mutex<Connected>,
@@ -154,7 +200,7 @@ pub(crate) struct Register {
 
 #[derive(Default)]
 struct Connected {
-    things: HashMap<String, Vec<Arc<Link>>>,
+    owners: HashMap<Owner, Vec<Arc<Link>>>,
     stopping: bool,
 }
 
@@ -170,9 +216,9 @@ impl Register {
         if connected.stopping {
             link.tell(signal::STOP);
         }
-        let links = connected.things.entry(link.thing.clone()).or_default();
-        let replaced = match links.iter().position(|other| other.client_id == link.client_id) {
-            None if links.len() >= PER_THING => Some(0),
+        let links = connected.owners.entry(link.key.owner.clone()).or_default();
+        let replaced = match links.iter().position(|other| other.key.client == link.key.client) {
+            None if links.len() >= most_of(&link.key.owner) => Some(0),
             same => same,
         };
         if let Some(at) = replaced {
@@ -184,10 +230,10 @@ impl Register {
     /// Takes a session out (if it is still in) and drops the commands it did not write.
     pub(crate) fn leave(&self, link: &Arc<Link>) {
         let connected = &mut *self.inner();
-        if let Some(links) = connected.things.get_mut(&link.thing) {
+        if let Some(links) = connected.owners.get_mut(&link.key.owner) {
             links.retain(|other| !Arc::ptr_eq(other, link));
             if links.is_empty() {
-                connected.things.remove(&link.thing);
+                connected.owners.remove(&link.key.owner);
             }
         }
         link.close();
@@ -195,13 +241,14 @@ impl Register {
 
     /// The newest session of `thing` that listens to commands.
     pub(crate) fn listener(&self, thing: &str) -> Option<Arc<Link>> {
-        self.inner().things.get(thing)?.iter().rev().find(|link| link.listens()).cloned()
+        let owner = Owner::Device(thing.to_owned());
+        self.inner().owners.get(&owner)?.iter().rev().find(|link| link.listens()).cloned()
     }
 
-    /// Ends the sessions of `thing`; how many.
-    pub(crate) fn dismiss(&self, thing: &str) -> usize {
+    /// Ends the connections of `owner`; how many.
+    pub(crate) fn dismiss(&self, owner: &Owner) -> usize {
         let connected = self.inner();
-        let links = connected.things.get(thing).map_or(&[][..], Vec::as_slice);
+        let links = connected.owners.get(owner).map_or(&[][..], Vec::as_slice);
         for link in links {
             link.tell(signal::DISMISSED);
         }
@@ -212,7 +259,7 @@ impl Register {
     pub(crate) fn stop(&self) {
         let mut connected = self.inner();
         connected.stopping = true;
-        for link in connected.things.values().flatten() {
+        for link in connected.owners.values().flatten() {
             link.tell(signal::STOP);
         }
     }

@@ -1,99 +1,90 @@
-//! SUBSCRIBE, UNSUBSCRIBE, and the commands that go down.
+//! SUBSCRIBE and UNSUBSCRIBE.
 
 use std::num::NonZeroU16;
 
-use bytestring::ByteString;
-use rmqtt_codec::types::QoS;
-use rmqtt_codec::v5::{DisconnectReasonCode as Reason, SubscribeAckReason, UnsubscribeAckReason};
+use bytes::BytesMut;
 
+use super::handshake::Party;
 use super::session::{End, Session};
-use crate::topic::{Asked, asked};
+use crate::broker::Options;
+use crate::codec::read::Subscribe;
+use crate::codec::reason;
+use crate::codec::write::{codes, first};
+use crate::topic::{Filter, is_of};
+
+/// Levels of a topic filter; what walks the tree of filters goes as deep.
+const LEVELS: usize = 64;
 
 impl Session {
-    pub(super) fn subscribe(
-        &mut self,
-        packet_id: NonZeroU16,
-        filters: Vec<(ByteString, QoS)>,
-        with_identifier: bool,
-    ) -> Result<(), End> {
-        if with_identifier {
-            return Err(End::say(Reason::SubscriptionIdentifiersNotSupported, "subscription-identifier"));
+    pub(super) fn subscribe(&mut self, packet: Subscribe<'_>) -> Result<(), End> {
+        let mut granted = Vec::with_capacity(packet.filters.len());
+        let mut stored = false;
+        for (text, options) in packet.filters {
+            // What 3.1.1 does not know is 0 there.
+            let options = Options(options);
+            let filter = Filter::read(text).filter(|_| text.split('/').count() <= LEVELS);
+            granted.push(match filter {
+                None => reason::TOPIC_FILTER_INVALID,
+                Some(filter) if filter.group.is_some() && options.no_local() => {
+                    return Err(End::say(reason::PROTOCOL_ERROR, "protocol"));
+                }
+                Some(filter) if !self.may_subscribe(filter.filter) => {
+                    self.shared.meters.refused("subscribe-not-own");
+                    reason::NOT_AUTHORIZED
+                }
+                Some(filter) => {
+                    let broker = &self.shared.broker;
+                    match broker.subscribe(&self.mailbox, text, filter, options, packet.identifier) {
+                        Ok(kept) => {
+                            stored |= kept;
+                            options.qos()
+                        }
+                        Err(_) => reason::QUOTA_EXCEEDED,
+                    }
+                }
+            });
         }
-        let status = filters.into_iter().map(|(filter, qos)| self.grant(filter, qos)).collect();
-        self.link.listen(self.granted());
-        self.wire.subscribe_ack(packet_id, status, &mut self.out);
+        self.note_listening();
+        self.answer(first::SUBACK, packet.packet_id, &granted, stored);
         Ok(())
     }
 
-    fn grant(&mut self, filter: ByteString, qos: QoS) -> SubscribeAckReason {
-        match asked(&filter, &self.device.thing) {
-            Asked::Commands => {
-                let qos = qos.less_value(QoS::AtLeastOnce);
-                self.subscriptions.retain(|(other, _)| *other != filter);
-                // Copied: a slice would hold on to the read buffer for as long as the session lives.
-                self.subscriptions.push((ByteString::from(&*filter), qos));
-                match qos {
-                    QoS::AtMostOnce => SubscribeAckReason::GrantedQos0,
-                    _ => SubscribeAckReason::GrantedQos1,
-                }
+    /// A device listens to its own topics; an integrator to any, and is sent what it may read.
+    fn may_subscribe(&self, filter: &str) -> bool {
+        self.shared.config.open_topics
+            || match &self.party {
+                Party::Device(device) => is_of(filter, &device.thing),
+                Party::Integrator(_) => true,
+                Party::Anonymous => false,
             }
-            Asked::NotOwn => {
-                self.shared.meters.refused("subscribe-not-own");
-                SubscribeAckReason::NotAuthorized
-            }
-            Asked::Shared => SubscribeAckReason::SharedSubscriptionNotSupported,
-            Asked::Invalid => SubscribeAckReason::TopicFilterInvalid,
-        }
     }
 
-    pub(super) fn unsubscribe(&mut self, packet_id: NonZeroU16, filters: &[ByteString]) {
-        let status = filters
+    pub(super) fn unsubscribe(&mut self, packet_id: NonZeroU16, filters: &[&str]) {
+        let mut stored = false;
+        let codes: Vec<u8> = filters
             .iter()
             .map(|filter| {
-                let before = self.subscriptions.len();
-                self.subscriptions.retain(|(other, _)| other != filter);
-                if self.subscriptions.len() < before {
-                    UnsubscribeAckReason::Success
-                } else {
-                    UnsubscribeAckReason::NoSubscriptionExisted
-                }
+                let (was, kept) = self.shared.broker.unsubscribe(&self.mailbox, filter);
+                stored |= kept;
+                if was { reason::SUCCESS } else { reason::NO_SUBSCRIPTION_EXISTED }
             })
             .collect();
-        self.link.listen(self.granted());
-        self.wire.unsubscribe_ack(packet_id, status, &mut self.out);
+        self.note_listening();
+        self.answer(first::UNSUBACK, packet_id, &codes, stored);
     }
 
-    /// The highest QoS granted on the command topic.
-    fn granted(&self) -> Option<QoS> {
-        self.subscriptions.iter().map(|(_, qos)| *qos).max()
-    }
-
-    /// Writes the commands that wait. One that cannot go is dropped, which tells its sender.
-    pub(super) fn send_commands(&mut self) {
-        for command in self.link.take_commands() {
-            let Some(qos) = self.granted() else { continue };
-            if self.is_slow() || self.in_flight.len() >= self.command_window {
-                continue;
-            }
-            let packet_id = (qos == QoS::AtLeastOnce).then(|| self.free_packet_id());
-            if self.wire.publish(&self.command_topic, packet_id, command.payload, &mut self.out) {
-                self.in_flight.extend(packet_id);
-                self.unwritten.push(command.written);
-            }
+    /// For a durable session the answer leaves once the store has the subscription.
+    fn answer(&mut self, first: u8, packet_id: NonZeroU16, answer: &[u8], stored: bool) {
+        let mut packet = BytesMut::new();
+        codes(self.speaker.version, first, packet_id, answer, &mut packet);
+        if !self.speaker.fits(packet.len()) {
+            // The client must not see it (3.1.2-24); it asked for more than it takes an answer to.
+            return;
         }
-    }
-
-    /// PUBACK of a command; one that nobody waits for is ignored.
-    pub(super) fn command_acknowledged(&mut self, packet_id: NonZeroU16) {
-        self.in_flight.retain(|id| *id != packet_id);
-    }
-
-    fn free_packet_id(&mut self) -> NonZeroU16 {
-        loop {
-            self.last_packet_id = self.last_packet_id.checked_add(1).unwrap_or(NonZeroU16::MIN);
-            if !self.in_flight.contains(&self.last_packet_id) {
-                return self.last_packet_id;
-            }
+        if stored {
+            self.hold(&packet);
+        } else {
+            self.out.extend_from_slice(&packet);
         }
     }
 }

@@ -8,17 +8,19 @@ use rmqtt_codec::{v3, v5};
 use crate::harness::{Heard, Hub};
 
 #[tokio::test]
-async fn subscriptions_are_granted_on_the_own_command_topic_only() {
+async fn a_device_listens_to_its_own_topics_only() {
     let table = [
         ("zs/v1/h-1/command", QoS::AtMostOnce, 0, 0),
         ("zs/v1/h-1/command", QoS::AtLeastOnce, 1, 1),
-        ("zs/v1/h-1/#", QoS::ExactlyOnce, 1, 1),
+        ("zs/v1/h-1/#", QoS::ExactlyOnce, 2, 2),
         ("zs/v1/h-1/+", QoS::AtLeastOnce, 1, 1),
         ("zs/v1/h-2/command", QoS::AtLeastOnce, 0x80, 0x87),
         ("zs/v1/+/command", QoS::AtLeastOnce, 0x80, 0x87),
         ("zs/v1/h-1", QoS::AtLeastOnce, 0x80, 0x87),
         ("#", QoS::AtMostOnce, 0x80, 0x87),
-        ("$share/g/zs/v1/h-1/command", QoS::AtMostOnce, 0x80, 0x9E),
+        ("$share/g/zs/v1/h-1/command", QoS::AtMostOnce, 0, 0),
+        ("$share/g/zs/v1/h-2/command", QoS::AtMostOnce, 0x80, 0x87),
+        ("$share/zs", QoS::AtMostOnce, 0x80, 0x8F),
         ("zs/v1/h-1/#/x", QoS::AtMostOnce, 0x80, 0x8F),
         ("zs/v1/h-1/com+", QoS::AtMostOnce, 0x80, 0x8F),
     ];
@@ -30,14 +32,6 @@ async fn subscriptions_are_granted_on_the_own_command_topic_only() {
             table.iter().map(|&(_, _, v3, v5)| if version == 5 { v5 } else { v3 }).collect();
         assert_eq!(client.subscribe(&filters).await, expected);
     }
-}
-
-#[tokio::test]
-async fn a_subscription_identifier_ends_the_connection_as_announced() {
-    let hub = Hub::start().await;
-    let mut client = hub.client(5).await;
-    client.raw(b"\x82\x19\0\x01\x02\x0b\x01\0\x11zs/v1/h-1/command\x01").await;
-    client.hears_the_end(0xA1).await;
 }
 
 #[tokio::test]
@@ -119,4 +113,32 @@ async fn a_command_longer_than_the_client_takes_is_not_sent() {
     assert_eq!(down.send("h-1", Bytes::from(vec![b' '; 200])).await, Sent::NotListening);
     assert_eq!(down.send("h-1", Bytes::from(vec![b' '; 90])).await, Sent::Delivered);
     assert!(matches!(client.heard().await, Heard::Publish(_, 1, _, payload) if payload.len() == 90));
+}
+
+#[tokio::test]
+async fn an_unacknowledged_command_comes_again_to_a_session_that_waits() {
+    let hub = Hub::start().await;
+    let down = hub.gateway.commands();
+    let durable = async || {
+        let mut client = crate::harness::Client::open(hub.addr(), 4).await;
+        let connect = v3::Connect {
+            client_id: "durable".into(),
+            username: Some("h-1".into()),
+            password: Some(Bytes::from_static(b"s-h-1")),
+            ..v3::Connect::default()
+        };
+        client.send3(connect.into()).await;
+        assert!(client.packet().await.is_some());
+        client
+    };
+    let mut client = durable().await;
+    client.subscribe(&[("zs/v1/h-1/command", QoS::AtLeastOnce)]).await;
+    assert_eq!(down.send("h-1", Bytes::from_static(b"{}")).await, Sent::Delivered);
+    assert!(matches!(client.heard().await, Heard::Publish(_, 1, Some(1), _)));
+    drop(client);
+    let mut client = durable().await;
+    assert!(matches!(client.heard().await, Heard::Publish(_, 1, Some(1), _)));
+    // It listens at once, by the subscription that was there.
+    assert_eq!(down.send("h-1", Bytes::from_static(b"{}")).await, Sent::Delivered);
+    assert!(matches!(client.heard().await, Heard::Publish(_, 1, Some(2), _)));
 }

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use gateway::{Gateway, GatewayConfig};
-use model::observation::{Columns, Device, Devices, Ingest, IngestError, Unreadable};
-use model::{DatastreamKey, Micros};
+use gateway::{Gateway, GatewayConfig, MemoryBroker};
+use model::broker::BrokerStore;
+use model::observation::{
+    Columns, Device, Devices, Ingest, IngestError, Integrator, Peer, Sample, Unreadable,
+};
+use model::{AreaPath, DatastreamKey, Micros};
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::{MqttCodec, MqttPacket, v3, v5};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,25 +31,51 @@ pub const SOON: Duration = Duration::from_secs(10);
 pub const A_WHILE: Duration = Duration::from_millis(150);
 
 /// Two things with the datastreams `pressure` (10·n + 1) and `level` (10·n + 2); secret `s-{code}`.
+/// `h-1` is in the area `50/1/`, `h-2` in `50/2/`. The token `reader` reads and writes in `50/1/`,
+/// `city` reads everywhere and writes nowhere.
 pub struct Table;
+
+pub fn area(path: &str) -> AreaPath {
+    AreaPath::parse(path).unwrap()
+}
+
+fn thing(n: i32) -> Arc<Device> {
+    Arc::new(Device {
+        thing: format!("h-{n}"),
+        area: area(&format!("50/{n}/")),
+        datastreams: HashMap::from([
+            ("pressure".to_owned(), DatastreamKey(10 * n + 1)),
+            ("level".to_owned(), DatastreamKey(10 * n + 2)),
+        ]),
+    })
+}
 
 #[async_trait]
 impl Devices for Table {
-    async fn authenticate(&self, thing: &str, secret: &[u8]) -> Option<Arc<Device>> {
-        let n = match thing {
-            "h-1" => 1,
-            "h-2" => 2,
-            _ => return None,
+    async fn authenticate(&self, name: &str, secret: &[u8]) -> Option<Peer> {
+        let integrator = |name: &str, read: &[&str], write: &[&str]| {
+            let areas = |paths: &[&str]| paths.iter().map(|path| area(path)).collect();
+            let (read, write) = (areas(read), areas(write));
+            Some(Peer::Integrator(Arc::new(Integrator { name: name.to_owned(), read, write })))
         };
-        (secret == format!("s-{thing}").as_bytes()).then(|| {
-            Arc::new(Device {
-                thing: thing.into(),
-                datastreams: HashMap::from([
-                    ("pressure".to_owned(), DatastreamKey(10 * n + 1)),
-                    ("level".to_owned(), DatastreamKey(10 * n + 2)),
-                ]),
-            })
-        })
+        match secret {
+            b"s-reader" => integrator("reader", &["50/1/"], &["50/1/"]),
+            b"s-city" => integrator("city", &["50/"], &[]),
+            secret if secret == format!("s-{name}").as_bytes() => self.device(name).map(Peer::Device),
+            _ => None,
+        }
+    }
+
+    fn device(&self, code: &str) -> Option<Arc<Device>> {
+        match code {
+            "h-1" => Some(thing(1)),
+            "h-2" => Some(thing(2)),
+            _ => None,
+        }
+    }
+
+    fn owner(&self, key: DatastreamKey) -> Option<Arc<Device>> {
+        (1..=2).map(thing).find(|device| device.datastreams.values().any(|own| *own == key))
     }
 }
 
@@ -61,9 +90,9 @@ pub struct Begun {
 }
 
 impl Begun {
-    pub fn commit(self) -> (Columns, Vec<Unreadable>) {
+    pub fn commit(self) -> (Vec<Sample>, Vec<Unreadable>) {
         self.answer.send(Ok(())).unwrap();
-        (self.samples, self.unreadable)
+        (self.samples.iter().collect(), self.unreadable)
     }
 
     pub fn refuse(self) {
@@ -106,8 +135,13 @@ impl Hub {
             ..GatewayConfig::default()
         };
         change(&mut config);
+        Self::over(config, Arc::new(MemoryBroker::default())).await
+    }
+
+    /// A gateway whose sessions are in `broker`.
+    pub async fn over(config: GatewayConfig, broker: Arc<dyn BrokerStore>) -> Self {
         let (begun, store) = mpsc::unbounded_channel();
-        let gateway = Gateway::start(config, Arc::new(Table), Arc::new(Gated(begun))).await.unwrap();
+        let gateway = Gateway::start(config, Arc::new(Table), Arc::new(Gated(begun)), broker).await.unwrap();
         Self { gateway, store }
     }
 
@@ -121,7 +155,7 @@ impl Hub {
     }
 
     /// Commits until `observations` of them are in.
-    pub async fn commit(&mut self, observations: usize) -> (Columns, Vec<Unreadable>) {
+    pub async fn commit(&mut self, observations: usize) -> (Vec<Sample>, Vec<Unreadable>) {
         let (mut samples, mut unreadable) = (Vec::new(), Vec::new());
         while samples.len() + unreadable.len() < observations {
             let (s, u) = self.begun().await.commit();
@@ -137,8 +171,12 @@ impl Hub {
 
     /// A client of `thing`, connected.
     pub async fn client_of(&self, thing: &str, id: &str, version: u8) -> Client {
+        self.client_with(thing, &format!("s-{thing}"), id, version).await
+    }
+
+    pub async fn client_with(&self, name: &str, secret: &str, id: &str, version: u8) -> Client {
         let mut client = Client::open(self.addr(), version).await;
-        client.connect(thing, id).await;
+        client.connect_with(name, secret, id).await;
         match client.packet().await {
             Some(MqttPacket::V3(v3::Packet::ConnectAck(ack))) => {
                 assert_eq!(ack.return_code, v3::ConnectAckReason::ConnectionAccepted);
@@ -193,7 +231,11 @@ impl Client {
     }
 
     pub async fn connect(&mut self, thing: &str, id: &str) {
-        let secret = Bytes::from(format!("s-{thing}"));
+        self.connect_with(thing, &format!("s-{thing}"), id).await;
+    }
+
+    pub async fn connect_with(&mut self, thing: &str, secret: &str, id: &str) {
+        let secret = Bytes::copy_from_slice(secret.as_bytes());
         if self.is_v5() {
             self.send5(v5::Packet::Connect(Box::new(v5::Connect {
                 clean_start: true,

@@ -4,11 +4,17 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
 
 mod acknowledge;
+mod clients;
+mod codec;
 mod commands;
+mod conformance;
 mod connect;
+mod durable;
 mod harness;
+mod integrators;
 mod limits;
 mod payload;
 mod publish;
 mod stop;
+mod tls;
 mod topic;

@@ -1,6 +1,7 @@
 //! Payloads: the forms taken, the reasons given, and that nothing makes the reader fall.
 
 use gateway::payload::{MAX_MAGNITUDE, MAX_OBSERVATIONS, decode};
+use model::observation::Columns;
 use model::observation::quality::{FROM_THE_FUTURE, TIME_OF_RECEIPT};
 use model::{DatastreamKey, Micros};
 use proptest::prelude::*;
@@ -8,10 +9,10 @@ use proptest::prelude::*;
 use crate::harness::NOW;
 
 fn read(payload: &[u8]) -> Result<Vec<(i64, f64, u8)>, String> {
-    let mut out = Vec::new();
+    let mut out = Columns::default();
     decode(payload, DatastreamKey(7), NOW, &mut out).map_err(|e| e.to_string())?;
     assert!(out.iter().all(|s| s.datastream == DatastreamKey(7)));
-    Ok(out.into_iter().map(|s| (s.time.0, s.value, s.quality)).collect())
+    Ok(out.iter().map(|s| (s.time.0, s.value, s.quality)).collect())
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn reasons_that_are_given() {
 
 #[test]
 fn a_refused_payload_leaves_nothing_behind() {
-    let mut out = Vec::new();
+    let mut out = Columns::default();
     decode(b"1", DatastreamKey(1), NOW, &mut out).unwrap();
     assert!(decode(br#"[{"t":1,"v":1},{"t":2,"v":1e16}]"#, DatastreamKey(1), NOW, &mut out).is_err());
     assert_eq!(out.len(), 1);

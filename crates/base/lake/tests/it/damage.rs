@@ -2,10 +2,10 @@ use lake::{Damaged, Lake, LakeConfig, LakeDatabase};
 use model::Micros;
 use sqlx::Connection as _;
 
-use crate::{append, each, last, reopen, sample};
+use crate::{append, each, in_folder, last, reopen, sample};
 
 /// Writes over segments behind the lake's back.
-async fn spoil(config: &LakeConfig, sqlite: &'static str, postgres: &'static str) {
+pub async fn spoil(config: &LakeConfig, sqlite: &'static str, postgres: &'static str) {
     match &config.database {
         LakeDatabase::Sqlite { path } => {
             let url = format!("sqlite:{}", path.display());
@@ -76,7 +76,7 @@ async fn damaged_last_values_cost_time_only() {
 #[tokio::test]
 async fn a_file_of_a_newer_hub_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let config = LakeConfig::beside(&store::Backend::Sqlite { path: folder.path().join("state.db") });
+    let config = in_folder(&folder);
     Lake::open(config.clone()).await.unwrap().close().await;
     spoil(&config, "PRAGMA user_version = 99", "").await;
     let Err(refused) = Lake::open(config).await else { panic!("opened") };

@@ -100,6 +100,17 @@ pub fn pack(more: &str) -> PackFiles {
     PackFiles { name: "test".into(), version: "1".into(), files }
 }
 
+/// The lake of `database`: the same one for each hub that is opened on it.
+pub fn lake_config(database: &TestDatabase) -> LakeConfig {
+    let name: String = match &database.backend {
+        store::Backend::Sqlite { path } => path.to_string_lossy().into_owned(),
+        store::Backend::Postgres { url } => url.clone(),
+    };
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let folder = std::env::temp_dir().join(format!("zhongshu-watch-{}", std::process::id())).join(name);
+    LakeConfig::beside(&database.backend, &folder)
+}
+
 /// A hub as far as this centre needs one.
 pub struct Hub {
     /// The state.
@@ -123,7 +134,7 @@ impl Hub {
         let config = PlatformConfig { files: files.path().to_owned(), secure_cookies: false };
         let platform = Platform::open(store.clone(), packs, config).await.unwrap();
         watch::import::things(&store, &system(), packs, THINGS).await.unwrap();
-        let lake = Lake::open(LakeConfig::beside(&database.backend)).await.unwrap();
+        let lake = Lake::open(lake_config(database)).await.unwrap();
         let watch = Watch::open(store.clone(), platform.clone(), lake.clone(), packs).await.unwrap();
         Self { store, platform, lake, watch, _files: files }
     }

@@ -1,7 +1,7 @@
-use lake::{Batch, Lake, LakeConfig};
+use lake::{Batch, Lake};
 use model::Micros;
 
-use crate::{Hub, on_each, pack, sample};
+use crate::{Hub, lake_config, on_each, pack, sample};
 
 #[tokio::test]
 async fn a_restart_opens_nothing_twice_and_goes_on() {
@@ -36,7 +36,7 @@ async fn what_was_committed_and_not_judged_is_judged_after_the_restart() {
         hub.ingest(1, &[(-20, 0.15)]).await;
         hub.close().await;
         // As if the hub had died between the commit and the judge.
-        let lake = Lake::open(LakeConfig::beside(&database.backend)).await.unwrap();
+        let lake = Lake::open(lake_config(&database)).await.unwrap();
         let now = store::now();
         for s in [19, 18] {
             let samples = [sample(1, now.plus(-s * Micros::SECOND), 0.15)].into_iter().collect();
