@@ -75,9 +75,7 @@ async fn every_route_is_refused_by_default() {
             assert_eq!(ask(&guest).await.status(), 403, "{method} {path} as one who may do nothing");
             // Of those elsewhere, one whose role holds the permission.
             let answer = match access {
-                Access::Permission("token:manage") | Access::PermissionOrToken(_) => {
-                    ask(&elsewhere).await
-                }
+                Access::Permission("token:manage") | Access::PermissionOrToken(_) => ask(&elsewhere).await,
                 _ => ask(&neighbour).await,
             };
             let status = answer.status();
