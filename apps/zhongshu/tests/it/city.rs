@@ -53,6 +53,7 @@ impl Estate {
         .account("property2", "property-manager@jz", Some("property-duty@jz"))
         .account("resident", "resident@jz-03", None)
         .account("neighbour", "property-manager@jz-07", None)
+        .account("elsewhere", "district-officer@jz-07", None)
         .account("guest", "guest@jz", None);
         let (hub, passwords) = TestHub::start(database, setup).await.unwrap();
         Self { hub, passwords, secrets, _folder: folder }

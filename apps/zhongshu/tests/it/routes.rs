@@ -16,6 +16,11 @@ async fn every_route_is_refused_by_default() {
         let sign = task(&property, "sign").await;
         let alert = until(&property, "/api/v1/alerts", |p| p["items"].as_array()?.first().cloned()).await;
         let file = property.send_photo(photo()).await.unwrap();
+        let district = estate.client("district").await;
+        let area = &district.get("/api/v1/areas/jz").await.unwrap()["path"];
+        let token = json!({ "name": "telegraf", "area": area, "write": true });
+        let (made, _) = district.call("POST", "/api/v1/tokens", Some(token)).await.unwrap();
+        assert_eq!(made, 201);
         let text = |v: &Value| v.as_str().unwrap().to_owned();
         let fill = |path: &str| {
             path.replace("/areas/{code}", "/areas/jz-03")
@@ -26,12 +31,15 @@ async fn every_route_is_refused_by_default() {
                 .replace("/processes/{key}/{version}", "/processes/hydrant-pressure/1")
                 .replace("/tasks/{id}", &format!("/tasks/{}", text(&sign["id"])))
                 .replace("/files/{id}", &format!("/files/{file}"))
+                .replace("/tokens/{name}", "/tokens/telegraf")
+                .replace("/imports/{id}", &format!("/imports/{}", text(&alert["id"])))
         };
         // Lists and sums hold nothing of another's area, and a process is the same everywhere.
         let everywhere = ["/api/v1/processes/{key}/{version}/bpmn"];
         let nobody = Client::nobody(&estate.hub.url().unwrap()).unwrap();
         let guest = estate.client("guest").await;
         let neighbour = estate.client("neighbour").await;
+        let elsewhere = estate.client("elsewhere").await;
         let mut walked = 0;
         for (method, path, access) in estate.hub.routes().unwrap() {
             let filled = fill(&path);
@@ -54,11 +62,22 @@ async fn every_route_is_refused_by_default() {
                     assert_eq!(ask(&guest).await.status(), 200, "{method} {path}");
                     continue;
                 }
-                Access::Permission(_) => {}
+                Access::Token => {
+                    // A session is no token, whatever its grants.
+                    for client in [&nobody, &guest, &district] {
+                        assert_eq!(ask(client).await.status(), 401, "{method} {path}");
+                    }
+                    continue;
+                }
+                Access::Permission(_) | Access::PermissionOrToken(_) => {}
             }
             assert_eq!(ask(&nobody).await.status(), 401, "{method} {path} as nobody");
             assert_eq!(ask(&guest).await.status(), 403, "{method} {path} as one who may do nothing");
-            let answer = ask(&neighbour).await;
+            // Of those elsewhere, one whose role holds the permission.
+            let answer = match access {
+                Access::Permission("token:manage") | Access::PermissionOrToken(_) => ask(&elsewhere).await,
+                _ => ask(&neighbour).await,
+            };
             let status = answer.status();
             if path.contains('{') && !everywhere.contains(&path.as_str()) {
                 assert_eq!(status, 404, "{method} {path} as one from elsewhere");
@@ -76,6 +95,8 @@ async fn every_route_is_refused_by_default() {
         // What the neighbour tried has changed nothing.
         let still = property.get(&format!("/api/v1/tasks/{}", text(&sign["id"]))).await.unwrap();
         assert_eq!(still["state"], "open");
+        let tokens = district.get("/api/v1/tokens").await.unwrap();
+        assert_eq!(tokens["items"][0]["revoked_at"], Value::Null, "{tokens}");
         estate.hub.stop().await;
     }
 }
