@@ -186,8 +186,7 @@ impl Hub {
             stop,
         });
         let (application, routes) = application(&rooms);
-        let mut servers =
-            vec![tokio::spawn(serve(listener, None, application.clone(), rooms.stop.clone()))];
+        let mut servers = vec![tokio::spawn(serve(listener, None, application.clone(), rooms.stop.clone()))];
         if let Some((listener, tls)) = secure {
             servers.push(tokio::spawn(serve(listener, Some(tls), application, rooms.stop.clone())));
         }

@@ -70,7 +70,9 @@ impl Certificate {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificate);
                 tracing::info!(file = %self.chain.display(), "the certificate was renewed");
             }
-            Err(e) => tracing::error!(error = %format!("{e:#}"), "the new certificate is not taken; the old one stays"),
+            Err(e) => {
+                tracing::error!(error = %format!("{e:#}"), "the new certificate is not taken; the old one stays")
+            }
         }
     }
 

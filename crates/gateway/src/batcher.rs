@@ -234,11 +234,10 @@ pub(crate) async fn run(
             Ok(()) => {
                 pause = FIRST_PAUSE;
                 let routed = !passages.is_empty();
-                if routed {
+                for passage in passages {
+                    // One message may be a change for each of thousands of sessions.
                     broker.common.writer.room().await;
-                    for passage in passages {
-                        broker.route(passage);
-                    }
+                    broker.route(passage);
                 }
                 // Counts of commits must not overtake each other: while an earlier batch waits for
                 // the sessions' store, later ones wait behind it.

@@ -42,7 +42,9 @@ pub enum PayloadError {
     #[error("payload is not an observation: {0}; it must be {{\"t\": time, \"v\": number}}")]
     NotAnObservation(serde_json::Error),
     /// JSON of another shape, on a topic of SensorThings.
-    #[error("payload is not an observation: {0}; it must be {{\"result\": number, \"phenomenonTime\": time}}")]
+    #[error(
+        "payload is not an observation: {0}; it must be {{\"result\": number, \"phenomenonTime\": time}}"
+    )]
     NotASensorThingsObservation(serde_json::Error),
     /// An empty array.
     #[error("payload is an array without an observation")]

@@ -62,9 +62,9 @@ pub struct Gateway {
 }
 
 async fn listen(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let socket = TcpListener::bind(at).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen for mqtt on {at}: {error}"))
-    })?;
+    let socket = TcpListener::bind(at)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen for mqtt on {at}: {error}")))?;
     let addr = socket.local_addr()?;
     Ok((socket, addr))
 }

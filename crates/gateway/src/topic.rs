@@ -77,7 +77,10 @@ pub fn command(thing: &str) -> String {
 /// Whether `filter` matches command topics of one thing and nothing else: no observation can.
 pub(crate) fn is_command(filter: &str) -> bool {
     !filter.contains(['+', '#'])
-        && filter.strip_prefix(PREFIX).and_then(|rest| rest.split_once('/')).is_some_and(|(_, c)| c == "command")
+        && filter
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('/'))
+            .is_some_and(|(_, c)| c == "command")
 }
 
 /// What a topic filter asks for.

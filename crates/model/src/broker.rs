@@ -218,6 +218,20 @@ pub struct Image {
     pub retained: Vec<Message>,
 }
 
+impl Image {
+    /// The same, each list in the order of its key: so that what two stores hold can be compared.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        self.sessions.sort_by(|a, b| a.key.cmp(&b.key));
+        self.subscriptions.sort_by(|(a, one), (b, two)| (a, &one.filter).cmp(&(b, &two.filter)));
+        self.messages.sort_by_key(|(id, _)| *id);
+        self.deliveries.sort_by(|a, b| (&a.session, a.sequence).cmp(&(&b.session, b.sequence)));
+        self.received.sort();
+        self.retained.sort_by(|a, b| a.topic.cmp(&b.topic));
+        self
+    }
+}
+
 /// Why the store did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BrokerError {

@@ -88,8 +88,7 @@ impl Remote {
         let id = self.send(file, &name, columns).await?;
         let import = self.follow(&id, &name).await?;
         let number = |field: &str| import[field].as_i64().unwrap_or_default();
-        let mut line =
-            format!("{name}: {} samples, {} wrong rows", number("samples"), number("wrong"));
+        let mut line = format!("{name}: {} samples, {} wrong rows", number("samples"), number("wrong"));
         for row in import["wrong_rows"].as_array().into_iter().flatten() {
             line.push_str(&format!("\n  {name}:{}: {}", row["line"], text(&row["reason"])));
         }

@@ -9,8 +9,8 @@ pub mod import;
 pub mod load;
 pub mod pack;
 pub mod restore;
-pub mod vault;
 pub mod token;
+pub mod vault;
 
 use model::Context;
 use store::new_id;

@@ -119,9 +119,7 @@ pub async fn restore(config: &Config, restore: &Restore) -> anyhow::Result<(Stri
             File::create_new(&path).with_context(|| format!("failed to write {}", path.display()))?;
         bar.inc(vault.give(&file.sha256, &mut to)?);
         to.sync_all()?;
-        folders.extend(
-            folder.ancestors().take_while(|f| f.starts_with(&root)).map(Path::to_owned),
-        );
+        folders.extend(folder.ancestors().take_while(|f| f.starts_with(&root)).map(Path::to_owned));
     }
     folders.insert(config.data_folder.clone());
     for folder in folders {

@@ -3,7 +3,7 @@
 //!
 //! On SQLite: PostgreSQL's disk is PostgreSQL's own, and the hub refuses one with `fsync` off.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use store::testing::TestDatabase;
 use testkit::power::Step;
 use testkit::{Disk, Running};
 
-use crate::load::{Findings, Ledger, Load, Site, audit_settled};
+use crate::load::{Findings, Ledger, Load, Site, Writer, audit_settled};
 
 async fn site() -> (Site, Disk) {
     let site = Site::new(TestDatabase::sqlite(), 0).await;
@@ -107,52 +107,69 @@ fn packets(bytes: &mut Vec<u8>) -> Vec<(u8, u16)> {
     }
 }
 
-/// How many PUBACKs left, and which of them before a sync of the observations that began after
-/// their message had been read and written.
-fn early_pubacks(steps: &[Step], mqtt: u16) -> (usize, Vec<String>) {
+/// Which acknowledgements left, and which of them before a sync of the observations that covers
+/// writes begun after their message had been read: PUBACKs, and 204 for line protocol.
+#[derive(Default)]
+struct Order {
+    pubacks: usize,
+    written: usize,
+    early: Vec<String>,
+}
+
+fn order(steps: &[Step], mqtt: u16, http: u16) -> Order {
     let mut lines: HashMap<u32, Line> = HashMap::new();
-    // When each unacknowledged message had been read, in steps.
+    let mut pages: HashSet<u32> = HashSet::new();
+    // When each unacknowledged message had been read, in steps; a body of line protocol is number 0.
     let mut read_at: HashMap<(u32, u16), usize> = HashMap::new();
-    let mut synced: Vec<(usize, usize)> = Vec::new();
+    // Where the writes began that each sync covers.
+    let mut covered: Vec<usize> = Vec::new();
     let mut wrote: Option<usize> = None;
-    let (mut acknowledged, mut early) = (0, Vec::new());
+    let mut order = Order::default();
     for (now, step) in steps.iter().enumerate() {
         match step {
             Step::Accepted { connection, port } if *port == mqtt => {
                 lines.insert(*connection, Line::default());
             }
+            Step::Accepted { connection, port } if *port == http => {
+                pages.insert(*connection);
+            }
             Step::Accepted { .. } => {}
             Step::Wrote => wrote = wrote.or(Some(now)),
-            // What this sync covers: the writes since the one before, the first of them at `first`.
-            Step::Synced => synced.extend(wrote.take().map(|first| (first, now))),
+            Step::Synced => covered.extend(wrote.take()),
             Step::Read { connection, bytes } => {
-                let Some(line) = lines.get_mut(connection) else { continue };
-                line.read.extend_from_slice(bytes);
-                for (kind, id) in packets(&mut line.read) {
-                    if kind >> 4 == 3 {
-                        read_at.insert((*connection, id), now);
+                if let Some(line) = lines.get_mut(connection) {
+                    line.read.extend_from_slice(bytes);
+                    let messages = packets(&mut line.read).into_iter().filter(|(kind, _)| kind >> 4 == 3);
+                    read_at.extend(messages.map(|(_, id)| ((*connection, id), now)));
+                } else if pages.contains(connection) {
+                    // A body may come after its head, in pieces: the last of them counts.
+                    if bytes.starts_with(b"POST /api/v2/write") || read_at.contains_key(&(*connection, 0)) {
+                        read_at.insert((*connection, 0), now);
                     }
                 }
             }
             Step::Sent { connection, bytes } => {
-                let Some(line) = lines.get_mut(connection) else { continue };
-                line.sent.extend_from_slice(bytes);
-                for (kind, id) in packets(&mut line.sent) {
-                    if kind != 0x40 {
-                        continue;
-                    }
-                    acknowledged += 1;
+                let mut acknowledged = Vec::new();
+                if let Some(line) = lines.get_mut(connection) {
+                    line.sent.extend_from_slice(bytes);
+                    let pubacks = packets(&mut line.sent).into_iter().filter(|(kind, _)| *kind == 0x40);
+                    acknowledged.extend(pubacks.map(|(_, id)| id));
+                    order.pubacks += acknowledged.len();
+                } else if bytes.starts_with(b"HTTP/1.1 204") && read_at.contains_key(&(*connection, 0)) {
+                    acknowledged.push(0);
+                    order.written += 1;
+                }
+                for id in acknowledged {
                     let read = read_at.remove(&(*connection, id));
-                    let covered =
-                        read.is_some_and(|read| synced.iter().rev().any(|(first, _)| *first > read));
-                    if !covered {
-                        early.push(format!("step {now}: packet {id} on connection {connection}"));
+                    // Syncs are in order: the last one's writes began last.
+                    if !read.is_some_and(|read| covered.last().is_some_and(|first| *first > read)) {
+                        order.early.push(format!("step {now}: {id} on connection {connection}"));
                     }
                 }
             }
         }
     }
-    (acknowledged, early)
+    order
 }
 
 /// One message in flight in the whole hub: read, written, synced, acknowledged, in this order, and
@@ -160,25 +177,31 @@ fn early_pubacks(steps: &[Step], mqtt: u16) -> (usize, Vec<String>) {
 async fn one_by_one(site: &Site, hub: &Running, messages: usize) {
     let ledger = Ledger::default();
     let device = site.device(hub, "bin-4").await;
+    let writer = Writer::new(site, hub);
     for _ in 0..messages {
         assert!(ledger.publish(&device, 4.0).await);
+        assert!(ledger.write(&writer, "bin-9").await);
     }
 }
 
+fn ports(hub: &Running) -> (u16, u16) {
+    (hub.mqtt.port(), hub.url.rsplit(':').next().unwrap().parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_puback_is_written_before_the_sync_of_its_batch_returned() {
+async fn no_acknowledgement_is_written_before_the_sync_of_its_batch_returned() {
     let (site, disk) = site().await;
     for lies in [false, true] {
         let hub = disk.under(&site.installation, lies).serve().await.unwrap();
-        let mqtt = hub.mqtt.port();
+        let (mqtt, http) = ports(&hub);
         one_by_one(&site, &hub, 100).await;
         hub.kill().await.unwrap();
         let steps = disk.steps().unwrap();
-        let (acknowledged, early) = early_pubacks(&steps, mqtt);
-        assert_eq!(acknowledged, 100);
+        let Order { pubacks, written, early } = order(&steps, mqtt, http);
+        assert_eq!((pubacks, written), (100, 100));
         if lies {
             // The negative control: a sync that is none counts for none.
-            assert_eq!(early.len(), 100);
+            assert_eq!(early.len(), 200);
         } else {
             assert!(early.is_empty(), "acknowledged before the sync: {early:?}");
         }
@@ -186,22 +209,22 @@ async fn no_puback_is_written_before_the_sync_of_its_batch_returned() {
     }
     // Under load, many a commit and many a line at once.
     let hub = disk.under(&site.installation, false).serve().await.unwrap();
-    let mqtt = hub.mqtt.port();
+    let (mqtt, http) = ports(&hub);
     let ledger = Arc::new(Ledger::default());
     let load = Load::start(&site, &hub, &ledger).await;
-    while ledger.acknowledged().0 < 1000 {
+    while ledger.acknowledged().0 < 3000 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     hub.kill().await.unwrap();
     drop(load);
-    let (acknowledged, early) = early_pubacks(&disk.steps().unwrap(), mqtt);
-    assert!(acknowledged >= 1000);
+    let Order { pubacks, written, early } = order(&disk.steps().unwrap(), mqtt, http);
+    assert!(pubacks >= 500 && written >= 20, "{pubacks} PUBACKs and {written} bodies are no load");
     assert!(early.is_empty(), "acknowledged before the sync: {early:?}");
 }
 
 /// The reader of the log is itself tried: acknowledgements out of order are found.
 #[test]
-fn an_early_puback_is_found() {
+fn an_early_acknowledgement_is_found() {
     let publish = |id: u8| Step::Read { connection: 1, bytes: vec![0x32, 5, 0, 1, b't', 0, id] };
     let puback = |id: u8| Step::Sent { connection: 1, bytes: vec![0x40, 2, 0, id] };
     let accepted = Step::Accepted { connection: 1, port: 1883 };
@@ -216,6 +239,6 @@ fn an_early_puback_is_found() {
         (vec![publish(1), publish(2), wrote, synced, puback(1), puback(2)], 0),
     ] {
         let steps: Vec<Step> = std::iter::once(accepted.clone()).chain(steps).collect();
-        assert_eq!(early_pubacks(&steps, 1883).1.len(), early, "{steps:?}");
+        assert_eq!(order(&steps, 1883, 8080).early.len(), early, "{steps:?}");
     }
 }

@@ -160,7 +160,7 @@ impl Ledger {
     }
 
     /// Writes some instants of a thing by line protocol; whether the hub said 204.
-    async fn write(&self, writer: &Writer, thing: &str) -> bool {
+    pub async fn write(&self, writer: &Writer, thing: &str) -> bool {
         let instants: Vec<Micros> = (0..BODY).map(|_| self.begin(thing, HIGH)).collect();
         let body = instants.iter().map(|t| format!("bin,thing={thing} battery={HIGH} {}\n", t.0)).collect();
         let done = writer.write(body).await;
@@ -406,7 +406,11 @@ pub async fn preload(site: &Site, old: usize, count: usize) {
         writers.spawn(async move {
             for body in (lane..count / LINES).step_by(4) {
                 let lines = (body * LINES..(body + 1) * LINES).map(|n| {
-                    format!("bin,thing=old-{} battery={HIGH} {}\n", n % old + 1, start.plus(n as i64 * step).0)
+                    format!(
+                        "bin,thing=old-{} battery={HIGH} {}\n",
+                        n % old + 1,
+                        start.plus(n as i64 * step).0
+                    )
                 });
                 assert!(writer.write(lines.collect()).await);
             }

@@ -17,6 +17,7 @@
 //! | `hot` | the newest observations in memory |
 //! | [`query`] | reading: SQL, ranges, steps |
 //! | [`cold`] | the table of observations: Delta Lake over Parquet |
+//! | `keep` | how long observations are kept, and how coarse the old ones become |
 //! | `maintain` | what runs in the background: taking in, dropping, rearranging, clearing |
 //!
 //! A segment that cannot be read back is named by its number, counted and left out; it never
@@ -30,6 +31,7 @@ pub mod segment;
 
 mod error;
 mod hot;
+mod keep;
 mod log;
 mod maintain;
 
@@ -44,6 +46,7 @@ use cold::ColdConfig;
 pub use cold::{Cold, ColdView, LakeLocation};
 pub use error::LakeError;
 use hot::Hot;
+pub use keep::{Downsample, Keep};
 pub use log::LakeDatabase;
 use log::{Log, Row};
 pub use maintain::TakenIn;
@@ -216,7 +219,8 @@ impl Lake {
     }
 
     /// The curve of a datastream from `from` to `to`, both included, oldest first; the newest
-    /// `limit` points of it, one an instant. Samples from the future are not on it.
+    /// `limit` points of it, one an instant. Samples from the future are not on it; of days that
+    /// are kept by step it has the means.
     ///
     /// # Errors
     /// [`LakeError::Unavailable`] when what is not in memory cannot be read.
@@ -241,6 +245,8 @@ impl Lake {
         let mut points: Vec<Point> = Vec::new();
         let until = if spilled.is_some() { to } else { to.min(Micros(view.covers_from.saturating_sub(1))) };
         if from <= until {
+            let steps = self.cold.read_steps(key, from, until).await?;
+            points.extend(steps.iter().map(|s| Point { time: s.time, value: s.mean, quality: 0 }));
             points.extend(self.cold.read(key, from, until, limit).await?.iter().map(Point::from));
         }
         for rows in &runs {
@@ -287,6 +293,12 @@ impl Lake {
     /// them in. Until this is called none goes.
     pub fn release(&self, seq: u64) {
         self.upkeep.release(seq);
+    }
+
+    /// Says how long the observations of each datastream are kept, and how coarse the old ones
+    /// become; what was said before is forgotten. What nothing is said of is kept for ever.
+    pub fn keep(&self, keeps: Vec<(DatastreamKey, Keep)>) {
+        self.upkeep.keep(keep::by_key(keeps));
     }
 
     /// The segments that could not be read back and were put aside, at most `limit`.

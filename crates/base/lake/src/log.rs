@@ -371,24 +371,33 @@ impl Log {
     pub(crate) async fn drop_to(&self, to: u64) -> Result<(), LakeError> {
         let to = i64::try_from(to).unwrap_or(i64::MAX);
         match self {
-            Self::Sqlite { writer, options, .. } => loop {
-                let mut slot = writer.lock().await;
-                let mut connection = connected!(slot, SqliteConnection, options);
-                let deleted = sqlx::query(DROP_STEP).bind(to).execute(&mut connection).await?.rows_affected();
-                let mut spare = 0;
-                if deleted == 0 {
-                    let query = sqlx::query_as("PRAGMA freelist_count");
-                    (spare,) = query.fetch_one(&mut connection).await?;
-                    if spare > SPARE_PAGES {
-                        // Every row it gives is a page given back: to the end.
-                        sqlx::query(SHRINK_STEP).fetch_all(&mut connection).await?;
+            Self::Sqlite { writer, options, .. } => {
+                let mut shrunk = false;
+                loop {
+                    let mut slot = writer.lock().await;
+                    let mut connection = connected!(slot, SqliteConnection, options);
+                    let deleted =
+                        sqlx::query(DROP_STEP).bind(to).execute(&mut connection).await?.rows_affected();
+                    let mut spare = 0;
+                    if deleted == 0 {
+                        let query = sqlx::query_as("PRAGMA freelist_count");
+                        (spare,) = query.fetch_one(&mut connection).await?;
+                        if spare > SPARE_PAGES {
+                            sqlx::raw_sql(SHRINK_STEP).execute(&mut connection).await?;
+                            shrunk = true;
+                        }
                     }
+                    if deleted == 0 && spare <= SPARE_PAGES {
+                        if shrunk {
+                            // The file gets shorter when its write-ahead log is carried over.
+                            sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await?;
+                        }
+                        *slot = Some(connection);
+                        return Ok(());
+                    }
+                    *slot = Some(connection);
                 }
-                *slot = Some(connection);
-                if deleted == 0 && spare <= SPARE_PAGES {
-                    return Ok(());
-                }
-            },
+            }
             Self::Postgres { writer, options, .. } => {
                 let mut slot = writer.lock().await;
                 let mut connection = connected!(slot, PgConnection, options);

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::cold::blocking;
+use crate::cold::{self, blocking};
+use crate::keep::Keeps;
 use crate::log::Stored;
 use crate::rows::Rows;
 use crate::{Lake, LakeConfig, LakeError, PAGE};
@@ -51,6 +52,7 @@ pub(crate) struct Upkeep {
     released: AtomicU64,
     put_down: AtomicU64,
     failure: Mutex<Option<String>>,
+    keeps: Mutex<Arc<Keeps>>,
     one_at_a_time: tokio::sync::Mutex<()>,
     wake: Arc<Notify>,
     stop: watch::Sender<bool>,
@@ -70,6 +72,7 @@ impl Upkeep {
             released: AtomicU64::new(0),
             put_down: AtomicU64::new(0),
             failure: Mutex::new(None),
+            keeps: Mutex::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
             wake: Arc::new(Notify::new()),
             stop: watch::channel(false).0,
@@ -100,6 +103,10 @@ impl Upkeep {
 
     pub(crate) fn log_bytes(&self, bytes: u64) {
         self.log_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keep(&self, keeps: Keeps) {
+        *self.keeps.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(keeps);
     }
 
     pub(crate) fn release(&self, seq: u64) {
@@ -273,12 +280,17 @@ impl Lake {
         Ok(())
     }
 
-    /// Deletes what the table no longer names. The background does so every
+    /// Does what is due of old days ([`Lake::keep`]) and deletes what the table no longer names. The background does so every
     /// [`vacuum_every`](LakeConfig::vacuum_every).
     ///
     /// # Errors
     /// [`LakeError::Table`].
     pub async fn clear(&self) -> Result<(), LakeError> {
+        let keeps = self.upkeep.keeps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let done = self.cold.keep(&keeps, store::now()).await?;
+        if done != cold::Kept::default() {
+            tracing::info!(done.stepped, done.deleted, "old observations are cut down as declared");
+        }
         self.cold.vacuum().await?;
         Ok(())
     }

@@ -43,6 +43,31 @@ pub struct DatastreamType {
     /// What the sensor can mean at all, in the unit.
     #[serde(default)]
     pub range: Option<[f64; 2]>,
+    /// How long observations are kept; none for ever.
+    #[serde(default)]
+    pub retention: Option<IsoDuration>,
+    /// What is kept of older days instead of every sample.
+    #[serde(default)]
+    pub downsample: Vec<Downsample>,
+}
+
+/// Days that ended `after` ago are kept by `step`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Downsample {
+    /// How long after the end of a day.
+    pub after: IsoDuration,
+    /// Whole seconds that divide a day.
+    pub step: IsoDuration,
+}
+
+impl DatastreamType {
+    /// How long the lake keeps what its datastreams observe.
+    #[must_use]
+    pub fn keep(&self) -> lake::Keep {
+        let steps = self.downsample.iter().map(|d| lake::Downsample { after: d.after, step: d.step });
+        lake::Keep { retention: self.retention, downsample: steps.collect() }
+    }
 }
 
 /// The declarations of all packs together.
@@ -147,6 +172,9 @@ fn check_type(declared: &ThingType, wrong: &mut impl FnMut(&str, String)) {
         }
         if declared.datastreams[..n].iter().any(|s| s.code == stream.code) {
             wrong(&stream.code, format!("the datastream {:?} is declared twice", stream.code));
+        }
+        if let Err(reason) = stream.keep().check() {
+            wrong(&stream.code, format!("the keeping of {:?}: {reason}", stream.code));
         }
         if stream.decimals > 9 {
             wrong(&stream.code, format!("the datastream {:?} shows more than 9 decimals", stream.code));

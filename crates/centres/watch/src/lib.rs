@@ -143,6 +143,11 @@ impl Watch {
                 watch.standing.hear(at);
             }
         }
+        let keeps = (0..watch.registry.keys()).filter_map(|key| {
+            let key = DatastreamKey(i32::try_from(key).ok()?);
+            Some((key, watch.registry.by_key(key)?.2.keep()))
+        });
+        watch.lake.keep(keeps.collect());
         let (mut judge, orphans) = Judge::restore(&watch, engine).await?;
         judge.catch_up(&watch, orphans).await?;
         let committer = Committer::new(&watch.registry, |key| judge.engine.judged_to(key), queue);

@@ -60,8 +60,10 @@ impl Broker {
                     let inner = &mut *mailbox.inner();
                     inner.appointments.retain(|other| *other != at);
                     state.wills.extend(inner.will.take());
-                    let ends_in = inner.appointments.first().map(|(end, _)| end.saturating_duration_since(now));
-                    let micros = ends_in.map_or(0, |left| i64::try_from(left.as_micros()).unwrap_or(i64::MAX));
+                    let ends_in =
+                        inner.appointments.first().map(|(end, _)| end.saturating_duration_since(now));
+                    let micros =
+                        ends_in.map_or(0, |left| i64::try_from(left.as_micros()).unwrap_or(i64::MAX));
                     let ends_at = (self.common.clock)().plus(micros);
                     let image = mailbox.image(inner, Some(ends_at));
                     self.common.writer.push(Change::Save(Box::new(image)));
@@ -96,7 +98,8 @@ async fn publish(shared: &Shared, link: &Arc<Link>, will: Will) {
     let now = (shared.config.clock)();
     let mut group = Group::default();
     if let Place::Datastream { thing, code } = place(&will.message.topic)
-        && let Some(key) = shared.devices.device(thing).and_then(|device| device.datastreams.get(code).copied())
+        && let Some(key) =
+            shared.devices.device(thing).and_then(|device| device.datastreams.get(code).copied())
         && let Err(error) = payload::decode(&will.message.payload, key, now, &mut group.samples)
     {
         tracing::debug!(%error, topic = will.message.topic, "a will is no observation");

@@ -62,6 +62,14 @@ pub(crate) enum Written {
     NoRoom,
 }
 
+/// What ends a message's way to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Puback,
+    RefusingPubrec,
+    Pubcomp,
+}
+
 /// What follows a PUBREC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
@@ -217,7 +225,14 @@ impl Mailbox {
 
     /// Puts a message in line. A full line drops the newcomer and counts it: what waits is older,
     /// promised, and in order.
-    pub(crate) fn enqueue(&self, post: &Arc<Post>, qos: u8, retain: bool, identifiers: &[u32], area: Option<&AreaPath>) {
+    pub(crate) fn enqueue(
+        &self,
+        post: &Arc<Post>,
+        qos: u8,
+        retain: bool,
+        identifiers: &[u32],
+        area: Option<&AreaPath>,
+    ) {
         let inner = &mut *self.inner();
         let nobody = inner.link.is_none() && (qos == 0 || inner.expiry == 0);
         if inner.over || nobody || !inner.reach.covers(area) {
@@ -345,11 +360,18 @@ impl Mailbox {
         self.inner().take(packet_id);
     }
 
-    /// PUBACK, or a PUBREC that refuses, or PUBCOMP: the message is done. `false` for an id that
-    /// nothing waits under.
-    pub(crate) fn acknowledged(&self, link: &Arc<Link>, packet_id: NonZeroU16) -> bool {
+    /// PUBACK, a PUBREC that refuses, or PUBCOMP: the message is done. `false`, with nothing
+    /// changed, for an id that no message waits under for this packet.
+    pub(crate) fn acknowledged(&self, link: &Arc<Link>, packet_id: NonZeroU16, by: By) -> bool {
         let inner = &mut *self.inner();
-        let taken = if inner.is_of(link) { inner.take(packet_id) } else { None };
+        let waits = |delivery: &Delivery| match by {
+            By::Puback => delivery.qos == 1,
+            By::RefusingPubrec => delivery.qos == 2 && !delivery.released,
+            By::Pubcomp => delivery.released,
+        };
+        let found = inner.in_flight.iter().find(|delivery| delivery.packet_id == Some(packet_id));
+        let expected = inner.is_of(link) && found.is_some_and(waits);
+        let taken = if expected { inner.take(packet_id) } else { None };
         match taken {
             Some(delivery) => {
                 self.done(&delivery);
@@ -365,7 +387,8 @@ impl Mailbox {
         if !inner.is_of(link) {
             return Release::Unknown;
         }
-        let Some(delivery) = inner.in_flight.iter_mut().find(|d| d.packet_id == Some(packet_id) && d.qos == 2)
+        let Some(delivery) =
+            inner.in_flight.iter_mut().find(|d| d.packet_id == Some(packet_id) && d.qos == 2)
         else {
             return Release::Unknown;
         };

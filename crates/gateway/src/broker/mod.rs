@@ -38,7 +38,7 @@ use tokio::time::Instant;
 
 pub(crate) use agenda::run as keep_agenda;
 pub(crate) use arrival::{Arrival, Parting};
-pub(crate) use mailbox::{Delivery, Mailbox, Reach, Release, Written};
+pub(crate) use mailbox::{By, Delivery, Mailbox, Reach, Release, Written};
 pub use memory::MemoryBroker;
 pub(crate) use post::Post;
 use retained::Retained;

@@ -203,11 +203,7 @@ fn walk(
     }
 }
 
-fn visit(
-    leaves: &mut Leaves,
-    can_take: &mut dyn FnMut(&Leaf) -> Taking,
-    found: &mut dyn FnMut(&Leaf, bool),
-) {
+fn visit(leaves: &mut Leaves, can_take: &mut dyn FnMut(&Leaf) -> Taking, found: &mut dyn FnMut(&Leaf, bool)) {
     for leaf in &leaves.single {
         found(leaf, false);
     }

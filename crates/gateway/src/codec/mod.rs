@@ -9,7 +9,7 @@
 //! | [`read`] | fixed header, packets of a client after its CONNECT |
 //! | [`connect`] | CONNECT |
 //! | [`properties`] | properties of 5 |
-//! | [`write`] | packets of the server |
+//! | [`mod@write`] | packets of the server |
 
 pub mod connect;
 pub mod properties;

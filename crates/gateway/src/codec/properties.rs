@@ -28,7 +28,7 @@ pub(super) mod id {
 }
 
 /// The properties a client may send, of whatever packet; which may stand in which is said by the
-/// list that [`Properties::read`] is given.
+/// list that the reader of the packet gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the standard's own")]
 pub struct Properties<'a> {

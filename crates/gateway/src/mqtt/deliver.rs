@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::handshake::Party;
 use super::session::Session;
 use crate::broker::writer::Waiter;
-use crate::broker::{Post, Release, Written};
+use crate::broker::{By, Post, Release, Written};
 use crate::codec::read::Ack;
 use crate::codec::reason;
 use crate::codec::write::first;
@@ -54,15 +54,15 @@ impl Session {
     }
 
     /// PUBACK or PUBCOMP; one that nobody waits for is ignored.
-    pub(super) fn acknowledged(&mut self, ack: Ack) {
+    pub(super) fn acknowledged(&mut self, ack: Ack, by: By) {
         // There is room in the window again.
-        self.mail |= self.mailbox.acknowledged(&self.link, ack.packet_id);
+        self.mail |= self.mailbox.acknowledged(&self.link, ack.packet_id, by);
     }
 
     /// PUBREC: PUBREL follows, for a durable session once the store knows that the client has it.
     pub(super) fn received(&mut self, ack: Ack) {
         if ack.reason >= 0x80 {
-            self.acknowledged(ack);
+            self.acknowledged(ack, By::RefusingPubrec);
             return;
         }
         match self.mailbox.received_by_client(&self.link, ack.packet_id) {

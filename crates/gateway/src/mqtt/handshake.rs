@@ -150,7 +150,8 @@ async fn welcome(
     if connect.properties.auth_method.is_some() {
         return refuse("auth-method", reason::BAD_AUTHENTICATION_METHOD);
     }
-    if connect.client_id.len() > CLIENT_ID || version == Version::V3 && connect.client_id.is_empty() && !connect.clean
+    if connect.client_id.len() > CLIENT_ID
+        || version == Version::V3 && connect.client_id.is_empty() && !connect.clean
     {
         return refuse("client-id", reason::CLIENT_ID_NOT_VALID);
     }
@@ -185,8 +186,7 @@ async fn welcome(
         _ => Reach::Granted,
     };
     let link = Arc::new(Link::new(Arc::new(SessionKey { owner: party.owner(), client })));
-    let arrival =
-        Arrival { key: link.key.clone(), link: &link, clean: connect.clean, expiry, reach, will };
+    let arrival = Arrival { key: link.key.clone(), link: &link, clean: connect.clean, expiry, reach, will };
     let Ok((mailbox, present, wait)) = shared.broker.attach(arrival) else {
         return refuse("sessions-full", reason::QUOTA_EXCEEDED);
     };
@@ -299,4 +299,3 @@ fn assigned(shared: &Shared) -> String {
     let now = (shared.config.clock)().0;
     format!("zs-{now:x}-{:x}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
-

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::session;
+use super::serve;
 use crate::server::Shared;
 
 /// After a failed accept (no file descriptors, mostly) the next try waits for some to close.
@@ -48,11 +48,11 @@ pub(crate) async fn run(plain: TcpListener, secure: Option<Secure>, shared: Arc<
                         let shared = shared.clone();
                         match tls {
                             None => drop(sessions.spawn(async move {
-                                session::serve(stream, shared).await;
+                                serve::serve(stream, shared).await;
                                 drop(place);
                             })),
                             Some(acceptor) => drop(sessions.spawn(async move {
-                                session::serve_tls(stream, acceptor, shared).await;
+                                serve::serve_tls(stream, acceptor, shared).await;
                                 drop(place);
                             })),
                         }

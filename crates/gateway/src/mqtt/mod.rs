@@ -6,6 +6,7 @@ pub(crate) mod handshake;
 pub(crate) mod link;
 pub(crate) mod listener;
 mod publish;
+pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod speaker;
 pub(crate) mod stream;

@@ -53,8 +53,7 @@ impl Session {
             Place::Invalid => Err(End::say(reason::TOPIC_NAME_INVALID, "topic-invalid")),
             Place::Datastream { thing, code } => match self.datastream(thing, code) {
                 Meaning::Observation(key) => {
-                    let read =
-                        payload::decode(publish.payload, key, self.now, &mut self.group.samples);
+                    let read = payload::decode(publish.payload, key, self.now, &mut self.group.samples);
                     self.observed(publish, topic, thing, read);
                     Ok(())
                 }
@@ -72,12 +71,8 @@ impl Session {
             },
             Place::Observations(key) => match self.thing_of(key) {
                 Some(thing) => {
-                    let read = payload::decode_observation(
-                        publish.payload,
-                        key,
-                        self.now,
-                        &mut self.group.samples,
-                    );
+                    let read =
+                        payload::decode_observation(publish.payload, key, self.now, &mut self.group.samples);
                     self.observed(publish, topic, &thing, read);
                     Ok(())
                 }
@@ -139,7 +134,8 @@ impl Session {
             return Err(End::say(reason::PROTOCOL_ERROR, "protocol"));
         }
         if publish.packet_id.is_some() && self.acks.of_qos_1() + self.open >= self.receive_maximum() {
-            let repeat = publish.packet_id.is_some_and(|id| publish.qos == 2 && self.mailbox.has_received(id));
+            let repeat =
+                publish.packet_id.is_some_and(|id| publish.qos == 2 && self.mailbox.has_received(id));
             if !repeat {
                 return Err(End::say(reason::RECEIVE_MAXIMUM_EXCEEDED, "receive-maximum"));
             }
@@ -262,13 +258,7 @@ impl Session {
     }
 
     /// Puts a PUBACK or PUBREC in line; QoS 0 gets none.
-    fn acknowledge(
-        &mut self,
-        publish: &Publish<'_>,
-        reason: u8,
-        text: Option<Box<str>>,
-        after_commit: bool,
-    ) {
+    fn acknowledge(&mut self, publish: &Publish<'_>, reason: u8, text: Option<Box<str>>, after_commit: bool) {
         if let Some(packet_id) = publish.packet_id {
             let first = if publish.qos == 2 { first::PUBREC } else { first::PUBACK };
             let received = self.received;

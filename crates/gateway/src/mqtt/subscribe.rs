@@ -8,8 +8,8 @@ use super::handshake::Party;
 use super::session::{End, Session};
 use crate::broker::Options;
 use crate::codec::read::Subscribe;
-use crate::codec::write::{codes, first};
 use crate::codec::reason;
+use crate::codec::write::{codes, first};
 use crate::topic::{Filter, is_of};
 
 /// Levels of a topic filter; what walks the tree of filters goes as deep.

@@ -37,7 +37,16 @@ fn mosquitto(program: &str, hub: &Plain, version: &str, arguments: &[&str]) -> C
     // Line by line: through a pipe it would speak in blocks.
     let mut command = Command::new("stdbuf");
     command
-        .args(["-oL", program, "-h", "127.0.0.1", "-p", &hub.gateway.mqtt_addr().port().to_string(), "-V", version])
+        .args([
+            "-oL",
+            program,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &hub.gateway.mqtt_addr().port().to_string(),
+            "-V",
+            version,
+        ])
         .args(arguments)
         .kill_on_drop(true);
     command
@@ -87,7 +96,8 @@ async fn mosquitto_publishes_and_subscribes() {
             let sub = mosquitto("mosquitto_sub", &hub, version, &["-q", qos, "-t", "a/#", "-v"]);
             let (mut child, mut lines) = subscribed(sub).await;
             for payload in ["one", "two"] {
-                run(mosquitto("mosquitto_pub", &hub, version, &["-q", qos, "-t", "a/b", "-m", payload])).await;
+                run(mosquitto("mosquitto_pub", &hub, version, &["-q", qos, "-t", "a/b", "-m", payload]))
+                    .await;
                 hears(&mut lines, &format!("a/b {payload}")).await;
             }
             child.kill().await.unwrap();
@@ -116,17 +126,37 @@ async fn mosquitto_sees_a_will_and_the_properties_of_5() {
         return;
     }
     let hub = Plain::start().await;
-    let watch = mosquitto("mosquitto_sub", &hub, "mqttv5", &["-t", "#", "-q", "1", "-F", "%t %p %P %C %D %R"]);
+    let watch =
+        mosquitto("mosquitto_sub", &hub, "mqttv5", &["-t", "#", "-q", "1", "-F", "%t %p %P %C %D %R"]);
     let (mut child, mut lines) = subscribed(watch).await;
-    let with_will =
-        ["-t", "x", "--will-topic", "wills", "--will-payload", "gone", "--will-qos", "1"];
+    let with_will = ["-t", "x", "--will-topic", "wills", "--will-payload", "gone", "--will-qos", "1"];
     let (mut lost, _) = subscribed(mosquitto("mosquitto_sub", &hub, "mqttv311", &with_will)).await;
     lost.kill().await.unwrap();
     hears(&mut lines, "wills gone").await;
     let properties = [
-        "-t", "p", "-m", "m", "-q", "1", "-D", "publish", "user-property", "a", "1", "-D", "publish",
-        "content-type", "text", "-D", "publish", "correlation-data", "id", "-D", "publish",
-        "response-topic", "answers",
+        "-t",
+        "p",
+        "-m",
+        "m",
+        "-q",
+        "1",
+        "-D",
+        "publish",
+        "user-property",
+        "a",
+        "1",
+        "-D",
+        "publish",
+        "content-type",
+        "text",
+        "-D",
+        "publish",
+        "correlation-data",
+        "id",
+        "-D",
+        "publish",
+        "response-topic",
+        "answers",
     ];
     run(mosquitto("mosquitto_pub", &hub, "mqttv5", &properties)).await;
     hears(&mut lines, "p m a:1 text id answers").await;

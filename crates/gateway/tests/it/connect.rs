@@ -84,7 +84,8 @@ async fn an_authentication_method_is_refused_by_its_reason() {
 async fn connack_of_5_announces_the_limits() {
     let hub = Hub::start().await;
     let mut client = Client::open(hub.addr(), 5).await;
-    let connect = v5::Connect { client_id: "".into(), session_expiry_interval_secs: 0xFFFF_FFFF, ..connect5() };
+    let connect =
+        v5::Connect { client_id: "".into(), session_expiry_interval_secs: 0xFFFF_FFFF, ..connect5() };
     client.send5(connect.into()).await;
     let Some(MqttPacket::V5(v5::Packet::ConnectAck(ack))) = client.packet().await else {
         panic!("no connack")

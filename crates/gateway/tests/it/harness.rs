@@ -141,8 +141,7 @@ impl Hub {
     /// A gateway whose sessions are in `broker`.
     pub async fn over(config: GatewayConfig, broker: Arc<dyn BrokerStore>) -> Self {
         let (begun, store) = mpsc::unbounded_channel();
-        let gateway =
-            Gateway::start(config, Arc::new(Table), Arc::new(Gated(begun)), broker).await.unwrap();
+        let gateway = Gateway::start(config, Arc::new(Table), Arc::new(Gated(begun)), broker).await.unwrap();
         Self { gateway, store }
     }
 

@@ -70,8 +70,13 @@ async fn an_integrator_writes_where_it_may() {
         assert_eq!(reader.heard().await, Heard::Ack(id, 0));
     }
     // Another area, another token, no such thing, a reply in a thing's name.
-    let elsewhere =
-        ["zs/v1/h-2/pressure", "zs/v1/h-9/pressure", "zs/v1/h-1/reply", "v1.1/Datastreams(21)/Observations", "x"];
+    let elsewhere = [
+        "zs/v1/h-2/pressure",
+        "zs/v1/h-9/pressure",
+        "zs/v1/h-1/reply",
+        "v1.1/Datastreams(21)/Observations",
+        "x",
+    ];
     let mut city = hub.client_with("any", "s-city", "c", 5).await;
     for topic in elsewhere {
         reader.publish(topic, Some(3), "1").await;
@@ -103,7 +108,9 @@ async fn a_subscriber_never_sees_what_is_not_stored() {
     device.publish(PRESSURE, Some(2), "not a number").await;
     hub.commit(2).await;
     let heard = city.heard().await;
-    assert!(matches!(heard, Heard::Publish(topic, 1, _, payload) if topic == PRESSURE && &payload[..] == b"0.2"));
+    assert!(
+        matches!(heard, Heard::Publish(topic, 1, _, payload) if topic == PRESSURE && &payload[..] == b"0.2")
+    );
     assert_eq!(device.heard().await, Heard::Ack(1, 0));
     assert_eq!(device.heard().await, Heard::Ack(2, 0x99));
     // What could not be read goes to nobody.
@@ -116,10 +123,20 @@ async fn sensorthings_observations_are_read() {
     let mut device = hub.client(5).await;
     let topic = "v1.1/Datastreams(11)/Observations";
     let table = [
-        (r#"{"result": 0.5, "phenomenonTime": "2026-11-24T06:30:00Z", "resultTime": null}"#, 0.5, -125_120_000, 0),
+        (
+            r#"{"result": 0.5, "phenomenonTime": "2026-11-24T06:30:00Z", "resultTime": null}"#,
+            0.5,
+            -125_120_000,
+            0,
+        ),
         (r#"{"result": 1, "resultTime": "2026-11-24T06:31:00Z"}"#, 1.0, -65_120_000, 0),
         (r#"{"result": 2e0, "parameters": {"a": [1]}}"#, 2.0, 0, quality::TIME_OF_RECEIPT),
-        (r#"{"result": 3, "phenomenonTime": "2026-11-25T00:00:00+08:00"}"#, 3.0, 34_074_880_000, quality::FROM_THE_FUTURE),
+        (
+            r#"{"result": 3, "phenomenonTime": "2026-11-25T00:00:00+08:00"}"#,
+            3.0,
+            34_074_880_000,
+            quality::FROM_THE_FUTURE,
+        ),
     ];
     for (payload, value, offset, flags) in table {
         device.publish(topic, Some(1), payload).await;
@@ -133,8 +150,14 @@ async fn sensorthings_observations_are_read() {
         ("", "payload is empty"),
         ("0.5", "payload is not an observation"),
         (r#"{"result": "high"}"#, "payload is not an observation"),
-        (r#"{"phenomenonTime": "2026-11-24T06:30:00Z"}"#, "payload is not an observation: missing field `result`"),
-        (r#"{"result": 1, "phenomenonTime": "2026-11-24T06:30:00Z/2026-11-24T06:31:00Z"}"#, "payload is not an observation: time"),
+        (
+            r#"{"phenomenonTime": "2026-11-24T06:30:00Z"}"#,
+            "payload is not an observation: missing field `result`",
+        ),
+        (
+            r#"{"result": 1, "phenomenonTime": "2026-11-24T06:30:00Z/2026-11-24T06:31:00Z"}"#,
+            "payload is not an observation: time",
+        ),
         (r#"{"result": 1e16}"#, "value 1e16"),
     ];
     for (payload, reason) in unreadable {
@@ -223,8 +246,25 @@ async fn the_profile_for_tests_is_refused_beyond_loopback() {
     let table = [
         (GatewayConfig { mqtt: anywhere, anonymous: true, ..GatewayConfig::default() }, false),
         (GatewayConfig { mqtt: anywhere, open_topics: true, ..GatewayConfig::default() }, false),
-        (GatewayConfig { mqtt: local, mqtts: Some((anywhere, tls.clone())), anonymous: true, ..GatewayConfig::default() }, false),
-        (GatewayConfig { mqtt: local, mqtts: Some((local, tls)), anonymous: true, open_topics: true, ..GatewayConfig::default() }, true),
+        (
+            GatewayConfig {
+                mqtt: local,
+                mqtts: Some((anywhere, tls.clone())),
+                anonymous: true,
+                ..GatewayConfig::default()
+            },
+            false,
+        ),
+        (
+            GatewayConfig {
+                mqtt: local,
+                mqtts: Some((local, tls)),
+                anonymous: true,
+                open_topics: true,
+                ..GatewayConfig::default()
+            },
+            true,
+        ),
         (GatewayConfig { mqtt: anywhere, ..GatewayConfig::default() }, true),
     ];
     for (config, good) in table {

@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod clients;
+mod codec;
 mod commands;
 mod conformance;
 mod connect;

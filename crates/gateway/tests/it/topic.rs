@@ -61,7 +61,21 @@ fn filters_match_as_the_standard_has_it() {
 
 #[test]
 fn filters_that_are_none() {
-    for text in ["", "a#", "a/#/b", "#/", "a+", "+a/b", "a\0", "$share", "$share/", "$share/g", "$share//a", "$share/+/a", "$share/g/"] {
+    for text in [
+        "",
+        "a#",
+        "a/#/b",
+        "#/",
+        "a+",
+        "+a/b",
+        "a\0",
+        "$share",
+        "$share/",
+        "$share/g",
+        "$share//a",
+        "$share/+/a",
+        "$share/g/",
+    ] {
         let read = Filter::read(text);
         // "$share" alone is an ordinary filter.
         assert_eq!(read.is_some(), text == "$share", "{text:?} read as {read:?}");

@@ -11,7 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
 
 use super::file::{self, File};
 use super::parquet::{self, Want};
-use super::{Cold, ColdView, MOST_KEYS, Writer};
+use super::{APP, Cold, ColdView, MOST_KEYS, Writer};
 use crate::LakeError;
 use crate::rows::Rows;
 
@@ -38,7 +38,7 @@ impl Cold {
         for (day, rows) in days {
             let rows = self.replace(&writer, &view, &store, day, rows, &mut actions).await?;
             for piece in pieces(&rows, self.config.file_rows) {
-                actions.push(Action::Add(write(&store, day, piece, true).await?));
+                actions.push(Action::Add(write(&store, day, piece, true, parquet::SOON).await?));
             }
             taken.push(rows);
         }
@@ -52,7 +52,7 @@ impl Cold {
                 predicate: None,
             }
         };
-        if let Err(e) = self.commit(&view, actions, operation, Some(to)).await {
+        if let Err(e) = self.commit(&view, actions, operation, Some((APP, to as i64))).await {
             // The answer may have been lost, and not the commit.
             let now = self.refresh(&mut writer).await?;
             if now.compacted_to < to {
@@ -97,7 +97,7 @@ impl Cold {
             actions.push(Action::Remove(file.remove(true)));
             let kept = without(store, file, &replaced).await?;
             if !kept.is_empty() {
-                actions.push(Action::Add(write(store, day, kept, true).await?));
+                actions.push(Action::Add(write(store, day, kept, true, parquet::FOR_LONG).await?));
             }
         }
         if repeated.is_empty() {
@@ -191,10 +191,11 @@ pub(super) async fn write(
     day: i64,
     rows: Rows,
     data_change: bool,
+    level: parquet::Level,
 ) -> Result<Add, LakeError> {
     let (bytes, stats) = blocking(move || {
         let stats = file::statistics(&rows);
-        parquet::encode(&rows).map(|bytes| (bytes, stats))
+        parquet::encode(&rows, level).map(|bytes| (bytes, stats))
     })
     .await??;
     put(store, day, bytes, &stats, data_change).await

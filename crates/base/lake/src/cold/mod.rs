@@ -22,6 +22,7 @@ mod optimise;
 mod parquet;
 mod place;
 mod read;
+mod steps;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -39,6 +40,7 @@ use crate::LakeError;
 use file::File;
 pub use optimise::Rearranged;
 pub use place::LakeLocation;
+pub use steps::{APP_KEEP, Kept, StepOf};
 
 /// The name of the application transaction whose version is the last segment taken in.
 pub const APP: &str = "zhongshu-segments";
@@ -98,14 +100,21 @@ impl ColdView {
 pub struct Cold {
     config: ColdConfig,
     view: RwLock<ColdView>,
+    steps: RwLock<DeltaTable>,
     writer: tokio::sync::Mutex<Writer>,
 }
 
 /// What the one writer knows.
+#[derive(Default)]
 struct Writer {
     /// By datastream, a time that none in the table exceeds: later rows need no look.
     newest: Vec<i64>,
     checkpoint_at: u64,
+    /// The last round of keeping, finished or not.
+    round: i64,
+    /// Whether it may be that it is not.
+    unfinished: bool,
+    done: steps::Done,
 }
 
 impl Cold {
@@ -121,8 +130,28 @@ impl Cold {
         let checkpoint_at = snapshot.version();
         let view = view_of(table, compacted_to.unwrap_or_default().unsigned_abs());
         let newest = newest(&view.files);
-        let writer = Writer { newest, checkpoint_at };
-        Ok(Self { config, view: RwLock::new(view), writer: tokio::sync::Mutex::new(writer) })
+        let mut writer = Writer { newest, checkpoint_at, ..Writer::default() };
+        let steps = open_table(&config.location, "observations_by_step", steps::columns()).await?;
+        let cold = Self {
+            config,
+            view: RwLock::new(view.clone()),
+            steps: RwLock::new(steps),
+            writer: tokio::sync::Mutex::new(Writer::default()),
+        };
+        cold.finish_round(&mut writer, view).await?;
+        *cold.writer.lock().await = writer;
+        Ok(cold)
+    }
+
+    /// The table of steps (`observations_by_step`), to which old days of some datastreams are cut
+    /// down: a snapshot.
+    #[must_use]
+    pub fn steps(&self) -> DeltaTable {
+        self.steps.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish_steps(&self, table: DeltaTable) {
+        *self.steps.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
     /// The table as it is now.
@@ -142,20 +171,25 @@ impl Cold {
         view.table.log_store().object_store(None)
     }
 
-    /// The newest state of the table, whoever made it.
+    /// The newest state of the table, whoever made it, with every round of keeping finished:
+    /// whoever changes the table begins here.
     async fn refresh(&self, writer: &mut Writer) -> Result<ColdView, LakeError> {
         let before = self.view();
         let mut table = before.table.clone();
         table.update_state().await.map_err(unavailable)?;
-        if table.version() == before.table.version() {
-            return Ok(before);
+        let mut view = before.clone();
+        if table.version() != before.table.version() {
+            let log = table.log_store();
+            let snapshot = table.snapshot().map_err(unavailable)?;
+            let to = snapshot.transaction_version(log.as_ref(), APP).await.map_err(unavailable)?;
+            view = view_of(table, to.unwrap_or_default().unsigned_abs());
+            writer.newest = newest(&view.files);
+            self.publish(view.clone());
         }
-        let log = table.log_store();
-        let snapshot = table.snapshot().map_err(unavailable)?;
-        let to = snapshot.transaction_version(log.as_ref(), APP).await.map_err(unavailable)?;
-        let view = view_of(table, to.unwrap_or_default().unsigned_abs());
-        writer.newest = newest(&view.files);
-        self.publish(view.clone());
+        if writer.unfinished {
+            view = self.finish_round(writer, view).await?;
+            writer.unfinished = false;
+        }
         Ok(view)
     }
 
@@ -165,12 +199,16 @@ impl Cold {
         view: &ColdView,
         actions: Vec<Action>,
         operation: DeltaOperation,
-        to: Option<u64>,
+        transaction: Option<(&str, i64)>,
     ) -> Result<ColdView, LakeError> {
-        let state = commit(&view.table, actions, operation, to.map(|to| (APP, to as i64))).await?;
+        let state = commit(&view.table, actions, operation, transaction).await?;
         let mut table = view.table.clone();
         table.state = Some(state);
-        let view = view_of(table, to.unwrap_or(view.compacted_to));
+        let to = match transaction {
+            Some((APP, to)) => to.unsigned_abs(),
+            _ => view.compacted_to,
+        };
+        let view = view_of(table, to);
         self.publish(view.clone());
         Ok(view)
     }

@@ -75,7 +75,7 @@ impl Cold {
             let rows = merged(&store, &group, keys).await?;
             done.rows += rows.len() as u64;
             for piece in pieces(&rows, self.config.file_rows) {
-                actions.push(Action::Add(write(&store, day, piece, false).await?));
+                actions.push(Action::Add(write(&store, day, piece, false, parquet::FOR_LONG).await?));
                 done.after += 1;
             }
         }
@@ -156,7 +156,7 @@ fn chosen(mut files: Vec<Arc<File>>, over: bool, file_rows: u64) -> Vec<Arc<File
 }
 
 /// Ranges of datastreams with about `most` rows each in these files.
-async fn ranges(
+pub(super) async fn ranges(
     store: &Arc<dyn ObjectStore>,
     files: &[Arc<File>],
     most: usize,

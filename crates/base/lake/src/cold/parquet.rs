@@ -40,9 +40,16 @@ const PAGE_ROWS: usize = 20_000;
 /// How many values are looked at to see whether they repeat.
 const LOOKED_AT: usize = 65_536;
 
+/// How hard a file is compressed: as zstd counts.
+pub(crate) type Level = i32;
+/// What is rearranged soon.
+pub(crate) const SOON: Level = 6;
+/// What stays: a tenth smaller for four times the work.
+pub(crate) const FOR_LONG: Level = 15;
+
 /// The file of these rows.
-pub(crate) fn encode(rows: &Rows) -> Result<Vec<u8>, LakeError> {
-    write(rows.batch(), properties(repeats(rows.values())))
+pub(crate) fn encode(rows: &Rows, level: Level) -> Result<Vec<u8>, LakeError> {
+    write(rows.batch(), properties(repeats(rows.values()), level))
 }
 
 /// A file of any columns sorted by the first two.
@@ -56,13 +63,13 @@ pub(crate) fn write(batch: &RecordBatch, properties: WriterProperties) -> Result
 }
 
 /// How files are written; whether the values repeat decides their encoding.
-pub(crate) fn properties(values_repeat: bool) -> WriterProperties {
+pub(crate) fn properties(values_repeat: bool, level: Level) -> WriterProperties {
     let sorting = (0..2)
         .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: false })
         .collect();
     WriterProperties::builder()
         .set_created_by("zhongshu".into())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default()))
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_sorting_columns(Some(sorting))

@@ -4,6 +4,7 @@
 mod append;
 mod damage;
 mod engines;
+mod keep;
 mod model_check;
 mod query;
 mod storage;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::raw::{Hello, Packet, Plain, Will, expiry, four, named, packet, two};
+use super::raw::{Hello, Message, Packet, Plain, Will, expiry, four, named, packet, two};
 
 #[tokio::test]
 async fn the_first_packet_must_be_connect() {
@@ -135,8 +135,7 @@ async fn an_empty_client_id_gets_one_of_its_own() {
     let hub = Plain::start().await;
     let mut ids = Vec::new();
     for clean in [true, false] {
-        let (mut raw, connack) =
-            hub.join(Hello { clean, id: String::new(), ..Hello::default() }).await;
+        let (mut raw, connack) = hub.join(Hello { clean, id: String::new(), ..Hello::default() }).await;
         let at = connack.properties().windows(3).position(|w| w[0] == 0x12 && w[1] == 0).unwrap();
         let n = usize::from(connack.properties()[at + 2]);
         let id = connack.properties()[at + 3..at + 3 + n].to_vec();
@@ -198,8 +197,7 @@ async fn enhanced_authentication_is_refused() {
 async fn connack_announces_what_there_is() {
     let hub = Plain::with(|config| config.max_keep_alive = 100).await;
     let asks = [expiry(u32::MAX), vec![0x19, 1]].concat();
-    let (_raw, connack) =
-        hub.join(Hello { keep_alive: 0, properties: asks, ..Hello::default() }).await;
+    let (_raw, connack) = hub.join(Hello { keep_alive: 0, properties: asks, ..Hello::default() }).await;
     let told = connack.properties();
     let has = |property: &[u8]| told.windows(property.len()).any(|w| w == property);
     assert!(has(&expiry(604_800)), "session expiry is bounded: {told:02x?}");
@@ -256,13 +254,15 @@ async fn a_client_with_a_small_packet_maximum_is_not_sent_more() {
 #[tokio::test]
 async fn reasons_in_words_go_to_those_who_want_them() {
     let hub = Plain::with(|config| config.max_retained = 0).await;
-    let message = super::raw::Message::retained("t", "x");
-    for (asks, words) in [(vec![], true), (vec![0x17, 0], false), (four(0x27, 40), false)] {
-        let (mut raw, _) = hub.join(Hello { properties: asks, ..Hello::default() }).await;
-        raw.publish(&message).await;
-        let puback = raw.next().await;
-        assert_eq!((puback.first, puback.id(), puback.body[2]), (0x40, 9, 0x97));
-        assert_eq!(puback.body.len() > 3, words, "{puback:?}");
+    for (qos, first) in [(1, 0x40), (2, 0x50)] {
+        let message = Message { retain: true, ..Message::new("t", qos, 9, "x") };
+        for (asks, words) in [(vec![], true), (vec![0x17, 0], false), (four(0x27, 40), false)] {
+            let (mut raw, _) = hub.join(Hello { properties: asks, ..Hello::default() }).await;
+            raw.publish(&message).await;
+            let answer = raw.next().await;
+            assert_eq!((answer.first, answer.id(), answer.body[2]), (first, 9, 0x97));
+            assert_eq!(answer.body.len() > 3, words, "{answer:?}");
+        }
     }
 }
 

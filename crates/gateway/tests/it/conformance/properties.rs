@@ -29,7 +29,8 @@ async fn what_travels_with_a_message_arrives_unaltered_and_in_order() {
         assert_eq!(three.message().await.payload, b"x");
     }
     // Another order of the kinds is the same to the standard; of the user properties it is not.
-    raw.say(&Message::new("t", 1, 1, "x").with([user("z", "1"), named(3, "text"), user("y", "2")].concat())).await;
+    raw.say(&Message::new("t", 1, 1, "x").with([user("z", "1"), named(3, "text"), user("y", "2")].concat()))
+        .await;
     let expected = [named(3, "text"), user("z", "1"), user("y", "2")].concat();
     assert_eq!(sub.message().await.properties, expected);
 }
@@ -135,8 +136,15 @@ async fn aliases_are_given_to_a_client_that_takes_them() {
     sub.subscribe(&[("#", 0)]).await;
     none.subscribe(&[("#", 0)]).await;
     let mut raw = hub.client(5, "c").await;
-    let table =
-        [("a", "a", 1), ("a", "", 1), ("b", "b", 2), ("b", "", 2), ("c", "c", 0), ("c", "c", 0), ("a", "", 1)];
+    let table = [
+        ("a", "a", 1),
+        ("a", "", 1),
+        ("b", "b", 2),
+        ("b", "", 2),
+        ("c", "c", 0),
+        ("c", "c", 0),
+        ("a", "", 1),
+    ];
     for (topic, written, alias) in table {
         raw.tell(topic, 1, "x").await;
         let got = sub.message().await;

@@ -73,7 +73,8 @@ async fn topics_are_compared_byte_for_byte() {
     let hub = Plain::start().await;
     let mut raw = hub.client(4, "c").await;
     // Case, a trailing or leading separator, composition, and a byte order mark all count.
-    let topics = ["Topic", "topic", "topic/", "/topic", "caf\u{e9}", "cafe\u{301}", "\u{feff}topic", " topic"];
+    let topics =
+        ["Topic", "topic", "topic/", "/topic", "caf\u{e9}", "cafe\u{301}", "\u{feff}topic", " topic"];
     for topic in topics {
         raw.subscribe(&[(topic, 0)]).await;
         for other in topics {

@@ -190,3 +190,46 @@ async fn a_refusal_by_the_receiver_ends_the_handshake() {
     let (mut sub, _) = hub.join(Hello::durable(5, "durable")).await;
     sub.quiet().await;
 }
+
+#[tokio::test]
+async fn an_acknowledgement_of_the_wrong_kind_ends_nothing() {
+    let hub = Plain::start().await;
+    for version in [4, 5] {
+        let mut sub = hub.client(version, "sub").await;
+        sub.subscribe(&[("t", 2)]).await;
+        let mut other = hub.client(version, "other").await;
+        other.tell("t", 1, "one").await;
+        other.tell("t", 2, "two").await;
+        let (one, two) = (sub.message().await.id.unwrap(), sub.message().await.id.unwrap());
+        // PUBCOMP for QoS 1, PUBACK and an early PUBCOMP for QoS 2.
+        for (first, id) in [(0x70, one), (0x40, two), (0x70, two)] {
+            sub.ack(first, id).await;
+        }
+        sub.quiet().await;
+        sub.ack(0x50, two).await;
+        assert_eq!(sub.next().await, ack(0x62, two), "it is still on its way");
+        sub.ack(0x70, two).await;
+        sub.ack(0x40, one).await;
+        sub.quiet().await;
+    }
+}
+
+#[tokio::test]
+async fn after_a_refusal_the_id_is_free() {
+    let hub = Plain::with(|config| (config.max_retained, config.receive_maximum) = (0, 1)).await;
+    let mut sub = hub.client(5, "sub").await;
+    sub.subscribe(&[("t", 0)]).await;
+    let mut raw = hub.client(5, "c").await;
+    let message = Message::new("t", 2, 7, "x");
+    for _ in 0..2 {
+        raw.publish(&Message { retain: true, ..message.clone() }).await;
+        let pubrec = raw.next().await;
+        assert_eq!((pubrec.first, pubrec.id(), pubrec.body[2]), (0x50, 7, 0x97));
+    }
+    // Neither a repeat nor beyond the window of one.
+    raw.publish(&message).await;
+    assert_eq!(raw.next().await, ack(0x50, 7));
+    assert_eq!(sub.payload().await, "x");
+    raw.ack(0x62, 7).await;
+    assert_eq!(raw.next().await, ack(0x70, 7));
+}

@@ -138,6 +138,9 @@ async fn taking_over_keeps_the_session() {
 
 #[tokio::test]
 async fn a_full_queue_drops_the_newest() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let rendered = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let hub = Plain::with(|config| config.session_queue = 3).await;
     let (mut raw, _) = hub.join(Hello::durable(5, "c")).await;
     raw.subscribe(&[("t", 1)]).await;
@@ -151,6 +154,10 @@ async fn a_full_queue_drops_the_newest() {
         assert_eq!(raw.payload().await, n.to_string());
     }
     raw.quiet().await;
+    let text = rendered.render();
+    for line in ["zhongshu_mqtt_dropped_total{reason=\"queue-full\"} 2", "zhongshu_mqtt_delivered_total 3"] {
+        assert!(text.lines().any(|found| found == line), "no {line} in:\n{text}");
+    }
 }
 
 #[tokio::test]

@@ -35,7 +35,8 @@ async fn filters_of_groups_are_as_they_must_be() {
     let hub = Plain::start().await;
     for (version, bad) in [(4, 0x80), (5, 0x8F)] {
         let mut raw = hub.client(version, "c").await;
-        let filters = ["$share/g/t", "$share//t", "$share/g", "$share/+/t", "$share/#/t", "$share/g/", "$share/g/#/x"];
+        let filters =
+            ["$share/g/t", "$share//t", "$share/g", "$share/+/t", "$share/#/t", "$share/g/", "$share/g/#/x"];
         let codes = raw.subscribe(&filters.map(|filter| (filter, 0))).await;
         assert_eq!(codes, [0, bad, bad, bad, bad, bad, bad]);
     }

@@ -5,8 +5,7 @@ use super::raw::{Message, Plain, packet, text};
 #[tokio::test]
 async fn each_filter_has_its_code_in_order() {
     let hub = Plain::start().await;
-    let filters =
-        [("a", 0), ("b/#", 2), ("#/c", 1), ("d", 1), ("e+", 0), ("", 0), ("f\0", 0), ("g/+/h", 1)];
+    let filters = [("a", 0), ("b/#", 2), ("#/c", 1), ("d", 1), ("e+", 0), ("", 0), ("f\0", 0), ("g/+/h", 1)];
     for (version, bad) in [(4, 0x80), (5, 0x8F)] {
         let mut raw = hub.client(version, "c").await;
         let codes = raw.subscribe(&filters).await;
