@@ -111,6 +111,9 @@ impl Answer {
         let next = match tokio::time::timeout_at(self.deadline, self.batches.recv()).await {
             Ok(Some(next)) => next,
             Ok(None) if self.finished.load(Ordering::Acquire) => return None,
+            Ok(None) if tokio::time::Instant::now() >= self.deadline => {
+                Err(QueryError::Timeout(self.limits.time.as_secs()))
+            }
             // Nobody said that these were all.
             Ok(None) => Err(QueryError::Failed("the query ended before its last row".into())),
             Err(_) => Err(QueryError::Timeout(self.limits.time.as_secs())),
@@ -219,8 +222,10 @@ impl Engine {
             if schema_out.send(Ok((schema.clone(), plan))).is_err() {
                 return;
             }
-            pump(stream, &schema, memory, &batches_out).await;
-            all_sent.store(true, Ordering::Release);
+            let pumped = pump(stream, &schema, memory, &batches_out);
+            if tokio::time::timeout_at(deadline, pumped).await.is_ok() {
+                all_sent.store(true, Ordering::Release);
+            }
             metrics::histogram!("zhongshu_query_seconds").record(began.elapsed().as_secs_f64());
         })?;
         let task = AbortOnDrop::new(task.abort_handle());
