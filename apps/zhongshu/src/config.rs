@@ -60,6 +60,8 @@ pub struct Config {
     pub lake_compact_every: String,
     /// MiB of the newest observations that are kept in memory for reading.
     pub lake_memory: usize,
+    /// The largest file of observations that may be imported, in bytes.
+    pub import_largest: u64,
 }
 
 /// How log lines look.
@@ -105,7 +107,7 @@ impl From<config::ConfigError> for ConfigError {
 }
 
 /// Every key, as the fields of [`Config`].
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "data_folder",
     "database",
     "http",
@@ -126,6 +128,7 @@ const KEYS: [&str; 20] = [
     "lake_options",
     "lake_compact_every",
     "lake_memory",
+    "import_largest",
 ];
 
 /// A key that is not one of ours is more often misspelt than meant for somebody else.
@@ -188,7 +191,8 @@ impl Config {
             .set_default("mqtt_anonymous", false)?
             .set_default("mqtt_open_topics", false)?
             .set_default("lake_compact_every", "60s")?
-            .set_default("lake_memory", 256)?;
+            .set_default("lake_memory", 256)?
+            .set_default("import_largest", watch::bulk::BulkConfig::LARGEST)?;
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }

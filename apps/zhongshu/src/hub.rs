@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use watch::Watch;
 use watch::broker::StoredBroker;
+use watch::bulk::{Bulk, BulkConfig};
 use work::{Work, WorkConfig};
 
 use crate::config::Config;
@@ -38,6 +39,8 @@ pub struct Rooms {
     pub platform: Arc<Platform>,
     /// Observations, rules, alerts.
     pub watch: Arc<Watch>,
+    /// Files of observations on their way into the lake.
+    pub bulk: Arc<Bulk>,
     /// Cases, tasks, timers.
     pub work: Arc<Work>,
     /// Reads the lake for people and pages.
@@ -146,6 +149,11 @@ impl Hub {
         let platform = Platform::open(store.clone(), &packs, platform_config).await?;
         let lake = Lake::open(lake_config(&config)?).await?;
         let watch = Watch::open(store.clone(), platform.clone(), lake.clone(), &packs).await?;
+        let bulk_config =
+            BulkConfig { folder: config.data_folder.join("imports"), largest: config.import_largest };
+        let bulk = Bulk::open(watch.clone(), bulk_config)
+            .await
+            .context("failed to open the imports of observations")?;
         let ask_device = AskDevice::new();
         let work_config = WorkConfig { process_speed: config.process_speed };
         let work = Work::open(store.clone(), platform.clone(), &packs, work_config, vec![ask_device.clone()])
@@ -193,6 +201,7 @@ impl Hub {
             store,
             platform,
             watch,
+            bulk,
             work,
             query,
             tail,
@@ -277,6 +286,7 @@ impl Hub {
                 tracing::warn!(error = %e, "the HTTP server ended badly");
             }
         }
+        self.rooms.bulk.stop().await;
         self.rooms.watch.stop().await;
         self.rooms.work.stop().await;
         self.rooms.store.stop().await;

@@ -28,7 +28,7 @@ use crate::hub::Rooms;
 
 /// How many requests are worked on at once; more are told to come again, not kept waiting.
 const AT_ONCE: usize = 1024;
-/// How long a request may take; the event stream is not held to it.
+/// How long a request may take; event streams and arriving files are not held to it.
 const BOUND: Duration = Duration::from_secs(60);
 
 /// Every route of the hub with its access, and the OpenAPI document.
@@ -37,6 +37,7 @@ pub fn api(rooms: &Arc<Rooms>) -> Api<()> {
     Api::new()
         .merge(platform::http::routes(rooms.platform.clone()))
         .merge(watch::http::routes(rooms.watch.clone()))
+        .merge(watch::http::import_routes(rooms.bulk.clone()))
         .merge(work::http::routes(rooms.work.clone()))
         .merge(query::routes(rooms.clone()))
         .merge(events::routes(rooms.clone()))
@@ -79,7 +80,8 @@ async fn observe(State(places): State<Arc<Semaphore>>, request: Request, next: N
     };
     let path = request.uri().path();
     let health = matches!(path, "/healthz" | "/readyz");
-    let streaming = path == "/api/v1/events";
+    // A file of gigabytes takes its time; its door has bounds of its own.
+    let streaming = path == "/api/v1/events" || path == "/api/v1/imports";
     let place = places.try_acquire();
     let response = if place.is_err() && !health {
         Problem::unavailable("the hub has as many requests as it works on at once; try again in a moment")

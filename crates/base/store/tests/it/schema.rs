@@ -30,9 +30,8 @@ async fn both_databases_have_the_same_tables_and_columns() {
         .unwrap();
     // The lake's tables lie in a file of their own beside SQLite's state.
     // `segments` has partitions there.
-    let lake = |table: &str| {
-        ["last_values", "damaged_segments"].contains(&table) || table.starts_with("segments")
-    };
+    let lake =
+        |table: &str| ["last_values", "damaged_segments"].contains(&table) || table.starts_with("segments");
     let of_postgres: BTreeSet<_> = of_postgres.into_iter().filter(|(t, _)| !lake(t)).collect();
     let of_sqlite: BTreeSet<_> = of_sqlite.into_iter().collect();
     assert!(of_sqlite.len() > 50, "{} columns", of_sqlite.len());
