@@ -167,7 +167,9 @@ fn csv(found: &Found, zone: &TimeZone) -> Result<Vec<u8>, String> {
         .fields()
         .iter()
         .map(|field| match field.name().chars().next() {
-            Some('=' | '+' | '-' | '@' | '\t' | '\r' | '＝' | '＋' | '－' | '＠') => format!("'{}", field.name()),
+            Some('=' | '+' | '-' | '@' | '\t' | '\r' | '＝' | '＋' | '－' | '＠') => {
+                format!("'{}", field.name())
+            }
             _ => field.name().clone(),
         })
         .collect();

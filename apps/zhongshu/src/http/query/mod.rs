@@ -141,8 +141,7 @@ async fn ask(
     Json(question): Json<Question>,
 ) -> HttpResult<Response> {
     let form = Form::of(&headers);
-    let limits =
-        Limits { rows: question.limit.unwrap_or(10_000).clamp(1, MAX_ROWS), ..Limits::default() };
+    let limits = Limits { rows: question.limit.unwrap_or(10_000).clamp(1, MAX_ROWS), ..Limits::default() };
     audit(&questions, &caller, &question.sql).await?;
     let began = Instant::now();
     let scope = Scope::Areas(caller.scope());

@@ -20,7 +20,24 @@ const POINTS: i64 = 300;
 const ROUND: [i64; 16] = {
     let s = Micros::SECOND;
     let (m, h) = (60 * s, 3600 * s);
-    [s, 5 * s, 10 * s, 30 * s, m, 2 * m, 5 * m, 10 * m, 15 * m, 30 * m, h, 2 * h, 3 * h, 6 * h, 12 * h, 24 * h]
+    [
+        s,
+        5 * s,
+        10 * s,
+        30 * s,
+        m,
+        2 * m,
+        5 * m,
+        10 * m,
+        15 * m,
+        30 * m,
+        h,
+        2 * h,
+        3 * h,
+        6 * h,
+        12 * h,
+        24 * h,
+    ]
 };
 
 pub(super) fn routes() -> Api<Questions> {
