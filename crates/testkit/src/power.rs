@@ -24,6 +24,17 @@ pub struct Disk {
     undo: PathBuf,
 }
 
+/// What a sync does on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syncs {
+    /// What it should.
+    Honest,
+    /// Nothing, and says it did: the negative control.
+    Lie,
+    /// Nothing below `lake/`, and what it should elsewhere.
+    LieInLake,
+}
+
 /// What a power loss took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
@@ -89,15 +100,19 @@ impl Disk {
         Ok(Self { library, data: data.canonicalize()?, undo })
     }
 
-    /// The installation with the shim under it; `lies` makes its syncs sync nothing.
+    /// The installation with the shim under it.
     #[must_use]
-    pub fn under(&self, installation: &Installation, lies: bool) -> Installation {
+    pub fn under(&self, installation: &Installation, syncs: Syncs) -> Installation {
         let under = installation
             .clone()
             .variable("LD_PRELOAD", &self.library)
             .variable("ZS_SHIM_DATA", &self.data)
             .variable("ZS_SHIM_UNDO", &self.undo);
-        if lies { under.variable("ZS_SHIM_LIE", "1") } else { under }
+        match syncs {
+            Syncs::Honest => under,
+            Syncs::Lie => under.variable("ZS_SHIM_LIE", "1"),
+            Syncs::LieInLake => under.variable("ZS_SHIM_LIE", "lake"),
+        }
     }
 
     /// The installation with the shim under it, and what can be turned while it runs.
@@ -108,7 +123,7 @@ impl Disk {
         let path = self.library.with_file_name("control");
         fs::write(&path, [0; 24])?;
         let file = fs::OpenOptions::new().write(true).open(&path)?;
-        Ok((self.under(installation, false).variable("ZS_SHIM_CONTROL", path), Control { file }))
+        Ok((self.under(installation, Syncs::Honest).variable("ZS_SHIM_CONTROL", path), Control { file }))
     }
 
     /// The power fails: what was not synced never happened. The process must be dead.

@@ -5,14 +5,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use sqlx::Connection as _;
 use store::testing::TestDatabase;
-use testkit::power::Step;
+use testkit::power::{Step, Syncs};
 use testkit::{Disk, Running};
 
+use crate::city::BOUND;
 use crate::load::{Findings, Ledger, Load, Site, Writer, audit_settled};
 
 async fn site() -> (Site, Disk) {
@@ -27,7 +29,7 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
     eprintln!("power loss: seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (site, disk) = site().await;
-    let under = disk.under(&site.installation, false);
+    let under = disk.under(&site.installation, Syncs::Honest);
     let ledger = Arc::new(Ledger::default());
     let mut taken_back = 0;
     for _ in 0..4 {
@@ -53,7 +55,7 @@ async fn a_power_loss_takes_nothing_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_disk_that_lies_the_same_test_finds_what_is_missing() {
     let (site, disk) = site().await;
-    let under = disk.under(&site.installation, true);
+    let under = disk.under(&site.installation, Syncs::Lie);
     let ledger = Arc::new(Ledger::default());
     let hub = under.serve().await.unwrap();
     let load = Load::start(&site, &hub, &ledger).await;
@@ -69,6 +71,57 @@ async fn on_a_disk_that_lies_the_same_test_finds_what_is_missing() {
     let findings = audit_settled(&ledger, &site.cleaner(&hub).await).await;
     eprintln!("a disk that lies: {} of {samples} acknowledged samples are gone", findings.samples);
     assert_eq!((findings.samples, findings.tasks), (samples, tasks), "{findings:?}");
+}
+
+/// Samples that the log still holds, seen from outside.
+async fn in_log(site: &Site) -> usize {
+    let path = site.installation.data.join("observations.db");
+    let mut log =
+        sqlx::SqliteConnection::connect_with(&store::database::sqlite_options(&path)).await.unwrap();
+    let sql = "SELECT COALESCE(SUM(rows), 0) FROM segments";
+    let (samples,): (i64,) = sqlx::query_as(sql).fetch_one(&mut log).await.unwrap();
+    log.close().await.unwrap();
+    usize::try_from(samples).unwrap()
+}
+
+/// What the lake's table has taken in leaves the log: from then on the table's own syncs are what
+/// an acknowledgement rests on. With a disk that lies below `lake/` only, the test must fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_left_the_log_for_the_table_survives_a_power_loss() {
+    for syncs in [Syncs::Honest, Syncs::LieInLake] {
+        let (site, disk) = site().await;
+        let under = disk.under(&site.installation, syncs);
+        let ledger = Arc::new(Ledger::default());
+        let hub = under.serve().await.unwrap();
+        let load = Load::start(&site, &hub, &ledger).await;
+        while ledger.acknowledged().0 < 1000 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(load);
+        // Stopping in order puts down the last values, which the log waits for.
+        assert!(hub.stop().await.unwrap());
+        let hub = under.serve().await.unwrap();
+        let acknowledged = ledger.acknowledged().0;
+        let deadline = Instant::now() + BOUND;
+        while in_log(&site).await >= acknowledged / 2 {
+            assert!(Instant::now() < deadline, "the log keeps {} of {acknowledged}", in_log(&site).await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        hub.kill().await.unwrap();
+        disk.lose_power().unwrap();
+        let hub = site.installation.serve().await.unwrap();
+        let findings = audit_settled(&ledger, &site.cleaner(&hub).await).await;
+        match syncs {
+            Syncs::Honest => assert_eq!(findings, Findings::default()),
+            _ => {
+                eprintln!(
+                    "a lake that lies: {} of {acknowledged} acknowledged samples are gone",
+                    findings.samples
+                );
+                assert!(findings.samples > 0, "the test cannot tell");
+            }
+        }
+    }
 }
 
 /// What one connection has sent and been sent, as MQTT packets.
@@ -191,15 +244,15 @@ fn ports(hub: &Running) -> (u16, u16) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledgement_is_written_before_the_sync_of_its_batch_returned() {
     let (site, disk) = site().await;
-    for lies in [false, true] {
-        let hub = disk.under(&site.installation, lies).serve().await.unwrap();
+    for syncs in [Syncs::Honest, Syncs::Lie] {
+        let hub = disk.under(&site.installation, syncs).serve().await.unwrap();
         let (mqtt, http) = ports(&hub);
         one_by_one(&site, &hub, 100).await;
         hub.kill().await.unwrap();
         let steps = disk.steps().unwrap();
         let Order { pubacks, written, early } = order(&steps, mqtt, http);
         assert_eq!((pubacks, written), (100, 100));
-        if lies {
+        if syncs == Syncs::Lie {
             // The negative control: a sync that is none counts for none.
             assert_eq!(early.len(), 200);
         } else {
@@ -208,7 +261,7 @@ async fn no_acknowledgement_is_written_before_the_sync_of_its_batch_returned() {
         disk.forget().unwrap();
     }
     // Under load, many a commit and many a line at once.
-    let hub = disk.under(&site.installation, false).serve().await.unwrap();
+    let hub = disk.under(&site.installation, Syncs::Honest).serve().await.unwrap();
     let (mqtt, http) = ports(&hub);
     let ledger = Arc::new(Ledger::default());
     let load = Load::start(&site, &hub, &ledger).await;
