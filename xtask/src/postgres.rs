@@ -124,7 +124,13 @@ fn start() -> Result<Server> {
         .context("failed to start the server")?;
     let server = Server { child, folder };
     let deadline = Instant::now() + Duration::from_secs(30);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+    // It takes connections before it takes queries: "the database system is starting up".
+    let ready = || {
+        let mut asked = Command::new(bin.join("pg_isready"));
+        asked.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "postgres"]);
+        asked.status().is_ok_and(|s| s.success())
+    };
+    while !ready() {
         if Instant::now() > deadline {
             bail!("PostgreSQL did not answer within 30 s");
         }
