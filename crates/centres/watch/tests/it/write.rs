@@ -104,7 +104,11 @@ async fn good_lines_are_stored_where_they_mean() {
                 format!("any,thing=h-2 pressure=f {}123", T),
                 vec![(2, T_US + 123_000, 0.0, 0)],
             ),
-            ("/write", format!("any,thing=h-2 pressure=2u {}000200999", T + 1), vec![(2, T_US + 1_000_200, 2.0, 0)]),
+            (
+                "/write",
+                format!("any,thing=h-2 pressure=2u {}000200999", T + 1),
+                vec![(2, T_US + 1_000_200, 2.0, 0)],
+            ),
             // Units are turned into the datastream's, to the last digit.
             (
                 "/api/v2/write?precision=s",
