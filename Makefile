@@ -1,7 +1,7 @@
 # Zhongshu (中枢). `make` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help deps web build demo test lint arrows unit e2e bench soak screenshots bless clean
+.PHONY: help deps web build demo test lint arrows unit e2e bench-deps bench soak screenshots bless clean
 
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 export CARGO_TARGET_DIR
@@ -39,11 +39,16 @@ unit: ## Rust tests on SQLite and on a private PostgreSQL
 e2e: build ## the browser tests, on both databases
 	$(XTASK) with-postgres node --test --test-concurrency=1 web/e2e/*.test.mjs
 
-bench: ## all benches, or one: make bench NAME=publish-to-task
-	$(XTASK) with-postgres cargo run --release --locked -p zhongshu-bench -- $(NAME)
+bench-deps: deps ## the peers of the benches, from Debian; starts none of them
+	@scripts/bench-deps.sh
 
-soak: ## the benches for an hour, by hand
-	$(XTASK) with-postgres cargo run --release --locked -p zhongshu-bench -- --soak $(NAME)
+bench: bench-deps ## all benches, or one: make bench NAME=publish-to-task
+	cargo build --release --locked -p zhongshu -p citysim -p zhongshu-bench
+	$(XTASK) with-postgres $(CARGO_TARGET_DIR)/release/bench $(NAME)
+
+soak: bench-deps ## the benches for an hour, by hand: make soak NAME=memory
+	cargo build --release --locked -p zhongshu -p citysim -p zhongshu-bench
+	$(XTASK) with-postgres $(CARGO_TARGET_DIR)/release/bench --soak $(NAME)
 
 screenshots: build ## every page, desktop and phone, both languages, into screenshots/
 	node web/e2e/screenshots.mjs screenshots

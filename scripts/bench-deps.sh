@@ -42,16 +42,4 @@ else
   say 'Debian has given what is needed'
 fi
 
-# --- PyPI ---------------------------------------------------------------------------------------
-# The Delta extension of DuckDB must be of DuckDB's own version, and is loaded by its path.
-venv=${ZHONGSHU_PYTHON_FOLDER:-${CARGO_TARGET_DIR:-target}/python}
-wanted='duckdb==1.5.5 duckdb-extension-delta==1.5.5 deltalake==1.6.6 polars==2.1.0 pyarrow==26.0.1 paho-mqtt==2.2.0'
-if [ "$(cat "$venv/installed" 2>/dev/null)" != "$wanted" ]; then
-  say "installing from PyPI into $venv: $wanted"
-  [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-  # shellcheck disable=SC2086
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check $wanted
-  printf '%s' "$wanted" > "$venv/installed"
-else
-  say 'the packages of Python are there'
-fi
+scripts/python.sh

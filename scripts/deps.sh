@@ -22,6 +22,8 @@ need chromium 'command -v chromium'
 need fonts-noto-cjk 'ls /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc'
 need postgresql 'ls /usr/lib/postgresql/*/bin/initdb'
 need curl 'command -v curl'
+need mosquitto-clients 'command -v mosquitto_pub'
+need python3-venv 'python3 -c "import ensurepip, venv"'
 if [ ${#packages[@]} -gt 0 ]; then
   say "installing from Debian: ${packages[*]}"
   root=(); [ "$(id -u)" = 0 ] || root=(sudo)
@@ -39,3 +41,6 @@ if [ ! -f web/node_modules/.installed ] || ! cmp -s web/package-lock.json web/no
 else
   say 'the packages of the pages are there'
 fi
+
+# Readers and clients of others' making, which the tests try on the hub.
+scripts/python.sh

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 export CARGO_TERM_COLOR=never
+export ZHONGSHU_PYTHON=${ZHONGSHU_PYTHON:-$CARGO_TARGET_DIR/python/bin/python}
 
 began=$SECONDS
 times=()

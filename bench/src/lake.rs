@@ -15,11 +15,9 @@ use crate::interrupt;
 use crate::line_protocol::{Client, Target};
 use crate::peer::Python;
 
-/// The hub under a bench compacts and optimises at once, not by the hour.
-pub const EAGER: [(&str, &str); 2] = [("lake_compact_every", "5s"), ("lake_optimise_every", "10s")];
-/// [`EAGER`] as settings of a hub.
+/// Settings of a hub that moves what it takes in to its table at once, not by the minute.
 pub fn eager() -> Vec<(&'static str, String)> {
-    EAGER.map(|(key, value)| (key, value.to_owned())).to_vec()
+    vec![("lake_compact_every", "5s".to_owned())]
 }
 
 /// Connections of a load.
@@ -29,7 +27,7 @@ const LINES: usize = 5000;
 /// How long the table may take to hold everything, and to change no more.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// So long without a change, and it is taken to be optimised.
-const UNCHANGED: Duration = Duration::from_secs(30);
+const UNCHANGED: Duration = Duration::from_secs(20);
 
 /// One observation of a history: microseconds since 1970, a value, and its digits.
 #[derive(Clone, Copy, Debug, PartialEq)]

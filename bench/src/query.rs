@@ -31,7 +31,7 @@ const POINTS: usize = 10_000;
 /// Between two points, microseconds.
 const STEP: i64 = 30_000_000;
 /// More rows than any answer has.
-const LIMIT: usize = 1_000_000;
+const LIMIT: usize = 100_000;
 /// Asked once before what is measured: files are in the page cache of both.
 const WARM: usize = 2;
 /// Bound of the ratio to DuckDB's time, and aim.

@@ -75,6 +75,22 @@ pub async fn open_store(config: &Config) -> anyhow::Result<Store> {
     Ok(Store::open(store).await?)
 }
 
+/// How often the connections of integrators are held against their tokens.
+const TOKENS: Duration = Duration::from_secs(2);
+
+/// Ends the connections of tokens that were revoked or have expired, until the hub stops.
+async fn follow_tokens(rooms: Arc<Rooms>, end: impl Fn(&str) -> usize) {
+    let mut live = rooms.platform.live_tokens();
+    while rooms.stop.run_until_cancelled(tokio::time::sleep(TOKENS)).await.is_some() {
+        let now = rooms.platform.live_tokens();
+        for name in live.difference(&now) {
+            let connections = end(name);
+            tracing::info!(name, connections, "a token holds no more; its connections are ended");
+        }
+        live = now;
+    }
+}
+
 /// The lake as configured.
 ///
 /// # Errors
@@ -190,6 +206,7 @@ impl Hub {
         if let Some((listener, tls)) = secure {
             servers.push(tokio::spawn(serve(listener, Some(tls), application, rooms.stop.clone())));
         }
+        servers.push(tokio::spawn(follow_tokens(rooms.clone(), gateway.integrators())));
         if let Some(certificate) = certificate {
             servers.push(tokio::spawn(certificate.follow(rooms.stop.clone())));
         }

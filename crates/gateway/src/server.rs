@@ -147,15 +147,17 @@ impl Gateway {
         self.shared.register.dismiss(&Owner::Device(thing.to_owned()))
     }
 
-    /// The same for the integrator whose token is named `name`: to be called when the token was
-    /// revoked or its areas changed. With `forget` its durable sessions and what waits in them go
-    /// too.
-    pub fn disconnect_integrator(&self, name: &str, forget: bool) -> usize {
-        let owner = Owner::Integrator(name.to_owned());
-        if forget {
-            self.shared.broker.forget(&owner);
+    /// What ends the connections of an integrator, by the name of its token, and forgets its
+    /// sessions: to be called when the token was revoked or has expired. It may outlive the
+    /// gateway, and does nothing then. Says how many connections there were.
+    pub fn integrators(&self) -> impl Fn(&str) -> usize + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move |name| {
+            let Some(shared) = shared.upgrade() else { return 0 };
+            let owner = Owner::Integrator(name.to_owned());
+            shared.broker.forget(&owner);
+            shared.register.dismiss(&owner)
         }
-        self.shared.register.dismiss(&owner)
     }
 
     /// Stops well: no new connections, nothing more read, what was read is committed and

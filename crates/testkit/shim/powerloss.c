@@ -367,15 +367,18 @@ int rename(const char *from, const char *to) {
     return n;
 }
 
-int link(const char *from, const char *to) {
-    int n = (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
+int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags) {
+    int n = (int)syscall(SYS_linkat, from_dir, from, to_dir, to, flags);
+    int error = errno;
     if (n == 0 && active && is_ours(to)) {
         pthread_mutex_lock(&lock);
         name("C %s\n", to);
         pthread_mutex_unlock(&lock);
     }
+    errno = error;
     return n;
 }
+int link(const char *from, const char *to) { return linkat(AT_FDCWD, from, AT_FDCWD, to, 0); }
 
 int unlink(const char *path) {
     if (!active || !is_ours(path)) return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);

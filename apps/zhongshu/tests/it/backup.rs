@@ -46,10 +46,10 @@ fn objects(folder: &Path) -> Vec<PathBuf> {
 async fn a_backup_under_load_restores_everything_acknowledged_before_it_began() {
     for database in TestDatabase::each().await {
         let name = database.backend.name();
-        let site = Site::new(database, 20).await;
+        let site = Site::with_busy_lake(database, 20).await;
         preload(&site, 20, 100_000).await;
-        // What the lake will hold: a table's file and its log, and the hint that is left out.
-        let table = site.installation.data.join("lake/observations");
+        // A table beside those of the hub, with what is left out: a hint, and a file half written.
+        let table = site.installation.data.join("lake/other");
         fs::create_dir_all(table.join("_delta_log")).unwrap();
         fs::create_dir_all(table.join("day=2026-11-24")).unwrap();
         fs::write(table.join("_delta_log/00000000000000000000.json"), "{}").unwrap();
@@ -103,7 +103,7 @@ async fn a_backup_under_load_restores_everything_acknowledged_before_it_began() 
             assert!(twice.is_empty(), "{twice:?}");
             let file = cleaner.send("GET", &format!("/api/v1/files/{picture}"), None).await.unwrap();
             assert_eq!(file.status(), 200);
-            let lake = data.join("lake/observations");
+            let lake = data.join("lake/other");
             assert_eq!(fs::read(lake.join("day=2026-11-24/part-1.parquet")).unwrap(), vec![7; 300_000]);
             assert!(lake.join("_delta_log/00000000000000000000.json").exists());
             assert!(!lake.join("_delta_log/_last_checkpoint").exists());

@@ -28,7 +28,7 @@ async fn ten_kills_under_load_lose_nothing_and_double_nothing() {
         eprintln!("crash on {name}: ZHONGSHU_TEST_SEED={seed}");
         let mut random = StdRng::seed_from_u64(seed);
         let began = Instant::now();
-        let site = Site::new(database, OLD).await;
+        let site = Site::with_busy_lake(database, OLD).await;
         preload(&site, OLD, STORED).await;
         eprintln!("crash on {name}: {STORED} samples stored after {:.1} s", began.elapsed().as_secs_f64());
 

@@ -16,7 +16,7 @@ use testkit::{Disk, Running};
 use crate::load::{Findings, Ledger, Load, Site, Writer, audit_settled};
 
 async fn site() -> (Site, Disk) {
-    let site = Site::new(TestDatabase::sqlite(), 0).await;
+    let site = Site::with_busy_lake(TestDatabase::sqlite(), 0).await;
     let disk = Disk::new(&site.folder.path().join("shim"), &site.installation.data).unwrap();
     (site, disk)
 }

@@ -46,7 +46,7 @@ async fn send(ledger: &Ledger, device: &Device, count: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_acknowledges_nothing_and_mends_itself() {
-    let site = Site::new(TestDatabase::sqlite(), 0).await;
+    let site = Site::with_busy_lake(TestDatabase::sqlite(), 0).await;
     let disk = Disk::new(&site.folder.path().join("shim"), &site.installation.data).unwrap();
     let (installation, control) = disk.controlled(&site.installation).unwrap();
     let hub = installation.serve().await.unwrap();
@@ -90,7 +90,7 @@ async fn a_full_disk_acknowledges_nothing_and_mends_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_disk_slows_the_senders_and_loses_nothing() {
-    let site = Site::new(TestDatabase::sqlite(), 0).await;
+    let site = Site::with_busy_lake(TestDatabase::sqlite(), 0).await;
     let disk = Disk::new(&site.folder.path().join("shim"), &site.installation.data).unwrap();
     let (installation, control) = disk.controlled(&site.installation).unwrap();
     let hub = installation.serve().await.unwrap();

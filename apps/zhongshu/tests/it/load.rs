@@ -93,6 +93,14 @@ impl Site {
         Self { installation, secrets, password, token, database, folder }
     }
 
+    /// The same with a lake that takes segments into its table every second: what is acknowledged
+    /// is on its way from one to the other all the time.
+    pub async fn with_busy_lake(database: TestDatabase, old: usize) -> Self {
+        let mut site = Self::new(database, old).await;
+        site.installation = site.installation.variable("ZHONGSHU_LAKE_COMPACT_EVERY", "1s");
+        site
+    }
+
     pub fn backend(&self) -> Backend {
         match &self.database.backend {
             Backend::Sqlite { .. } => Backend::Sqlite { path: self.installation.data.join("state.db") },

@@ -297,7 +297,10 @@ impl Lake {
 
     /// Logs and counts how a turn went; how many have failed in a row.
     fn tell(&self, done: Result<(), LakeError>, failures: u32) -> u32 {
-        let waiting = self.upkeep.waiting.load(Ordering::Relaxed);
+        let (in_memory, spilled) = self.hot.unsettled();
+        // What left memory is counted by what was committed; that counts repeats besides.
+        let counted = self.upkeep.waiting.load(Ordering::Relaxed);
+        let waiting = if spilled { counted } else { in_memory as u64 };
         metrics::gauge!("zhongshu_lake_waiting_rows").set(waiting as f64);
         let failure = done.err();
         let mut kept = self.upkeep.failure.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@
 //! so that a copy of the database opens no door. Tokens are looked up in memory: a request costs a
 //! hash and no query, and one that is revoked here is refused from the next request on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -212,6 +212,11 @@ impl Tokens {
         tokens.retain(|_, token| token.integrator.name != name);
     }
 
+    fn live(&self, at: Micros) -> BTreeSet<String> {
+        let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        tokens.values().filter(|t| t.holds(at)).map(|t| t.integrator.name.clone()).collect()
+    }
+
     fn is_live(&self, name: &str, at: Micros) -> bool {
         let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
         tokens.values().any(|t| t.integrator.name == name && t.holds(at))
@@ -346,6 +351,12 @@ impl Platform {
     #[must_use]
     pub fn token_is_live(&self, name: &str) -> bool {
         self.tokens.is_live(name, now())
+    }
+
+    /// The names of the tokens that hold now.
+    #[must_use]
+    pub fn live_tokens(&self) -> BTreeSet<String> {
+        self.tokens.live(now())
     }
 
     /// Makes a token, good at once; its secret.

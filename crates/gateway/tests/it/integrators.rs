@@ -208,7 +208,7 @@ async fn a_revoked_token_ends_its_connections_and_sessions() {
     let mut here = join(&hub, "any", "s-city", "here").await;
     join(&hub, "any", "s-city", "away").await.leave().await;
     let mut other = join(&hub, "any", "s-reader", "here").await;
-    assert_eq!(hub.gateway.disconnect_integrator("city", true), 1);
+    assert_eq!(hub.gateway.integrators()("city"), 1);
     here.ended(0x98).await;
     other.quiet().await;
     for id in ["here", "away"] {

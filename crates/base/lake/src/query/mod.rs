@@ -6,6 +6,7 @@
 //! | `guard` | which statements are run at all |
 //! | `run` | one statement, from its text to its rows |
 //! | `observations` | rows in memory and files as one table, within a scope |
+//! | `memory` | rows in memory as a stream |
 //! | `barrier` | what keeps a statement's conditions away from hidden rows |
 //! | `pushdown` | what filters say about keys and times |
 //! | `dimension` | what a datastream is, beside its key |
@@ -23,6 +24,7 @@ mod files;
 mod functions;
 mod guard;
 mod lake;
+mod memory;
 mod observations;
 mod pushdown;
 mod run;

@@ -12,13 +12,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -30,11 +28,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
 
 use super::barrier::Barrier;
 use super::dimension::{COLUMNS, Dimension, KeySet};
 use super::files::{File, Files};
+use super::memory::{Memory, Piece};
 use super::functions::{IsCurrent, IsShown, LookUp};
 use super::pushdown::{self, Wanted};
 use super::select;
@@ -238,17 +238,26 @@ impl Scan<'_> {
         if hot.runs.is_empty() {
             return Ok(None);
         }
-        let mut parts: Vec<Vec<RecordBatch>> = vec![Vec::new(); PARTITIONS];
+        let mut parts: Vec<Vec<Piece>> = vec![Vec::new(); PARTITIONS];
         let mut turn = 0;
         for run in &hot.runs {
             for start in (0..run.len()).step_by(BATCH) {
-                parts[turn % PARTITIONS].push(run.batch().slice(start, BATCH.min(run.len() - start)));
+                let piece = Piece { run: run.clone(), range: start..run.len().min(start + BATCH) };
+                parts[turn % PARTITIONS].push(piece);
                 turn += 1;
             }
         }
         parts.retain(|part| !part.is_empty());
-        let mut plan: Arc<dyn ExecutionPlan> =
-            MemorySourceConfig::try_new_exec(&parts, rows::schema(), Some(self.read.clone()))?;
+        let parts: Vec<Arc<dyn PartitionStream>> =
+            parts.into_iter().map(|pieces| Arc::new(Memory::new(pieces)) as _).collect();
+        let mut plan: Arc<dyn ExecutionPlan> = Arc::new(StreamingTableExec::try_new(
+            rows::schema(),
+            parts,
+            Some(&self.read),
+            std::iter::empty(),
+            false,
+            None,
+        )?);
         let conditions = self.exact()?;
         if !hot.exact {
             plan = Barrier::above(Arc::new(FilterExec::try_new(conjunction(conditions), plan)?));

@@ -1,9 +1,10 @@
 //! One statement, from its text to its rows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::compute::cast;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
@@ -52,6 +53,8 @@ pub struct Answer {
     bytes: usize,
     truncated: bool,
     done: bool,
+    /// Set after the last row was handed over.
+    finished: Arc<AtomicBool>,
     plan: Arc<dyn ExecutionPlan>,
 }
 
@@ -106,7 +109,13 @@ impl Answer {
             return None;
         }
         let next = match tokio::time::timeout_at(self.deadline, self.batches.recv()).await {
-            Ok(next) => next?,
+            Ok(Some(next)) => next,
+            Ok(None) if self.finished.load(Ordering::Acquire) => return None,
+            Ok(None) if tokio::time::Instant::now() >= self.deadline => {
+                Err(QueryError::Timeout(self.limits.time.as_secs()))
+            }
+            // Nobody said that these were all.
+            Ok(None) => Err(QueryError::Failed("the query ended before its last row".into())),
             Err(_) => Err(QueryError::Timeout(self.limits.time.as_secs())),
         };
         let batch = match next {
@@ -118,7 +127,7 @@ impl Answer {
             }
         };
         let left = self.limits.rows - self.rows;
-        self.bytes = self.bytes.saturating_add(batch.get_array_memory_size());
+        self.bytes = self.bytes.saturating_add(bytes(&batch));
         let over = batch.num_rows() > left;
         let batch = if over { batch.slice(0, left) } else { batch };
         self.truncated = over || batch.num_rows() == left && self.has_more().await;
@@ -185,7 +194,8 @@ impl Engine {
         // Reading the text recurses too: on a thread with the stack for it.
         let text = text.to_owned();
         let accepted = self.spawn(async move { guard::accept(&text) })?;
-        let accepted = accepted.await.map_err(|e| QueryError::Failed(e.to_string()))??;
+        let accepted = tokio::time::timeout_at(deadline, accepted).await.map_err(too_late)?;
+        let accepted = accepted.map_err(|e| QueryError::Failed(e.to_string()))??;
         let wait = self.config.wait.min(limits.time);
         let permit = tokio::time::timeout(wait, self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| QueryError::Busy)?.map_err(|_| QueryError::Busy)?;
@@ -197,6 +207,8 @@ impl Engine {
         let session = self.session(snapshot, last, catalog, scope).map_err(|e| failure(&e, memory))?;
         let (schema_out, schema_in) = oneshot::channel();
         let (batches_out, batches) = mpsc::channel(2);
+        let finished = Arc::new(AtomicBool::new(false));
+        let all_sent = finished.clone();
         let task = self.spawn(async move {
             let _permit = permit;
             let (plan, stream) = match start(&session, accepted, limits.rows).await {
@@ -210,7 +222,10 @@ impl Engine {
             if schema_out.send(Ok((schema.clone(), plan))).is_err() {
                 return;
             }
-            pump(stream, &schema, memory, &batches_out).await;
+            let pumped = pump(stream, &schema, memory, &batches_out);
+            if tokio::time::timeout_at(deadline, pumped).await.is_ok() {
+                all_sent.store(true, Ordering::Release);
+            }
             metrics::histogram!("zhongshu_query_seconds").record(began.elapsed().as_secs_f64());
         })?;
         let task = AbortOnDrop::new(task.abort_handle());
@@ -227,6 +242,7 @@ impl Engine {
             bytes: 0,
             truncated: false,
             done: false,
+            finished,
             plan,
         })
     }
@@ -275,6 +291,11 @@ async fn start(
     let plan = frame.create_physical_plan().await.map_err(statement_error)?;
     let stream = execute_stream(plan.clone(), tasks).map_err(statement_error)?;
     Ok((plan, stream))
+}
+
+/// Of its rows alone: a slice shares its columns with others.
+fn bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum()
 }
 
 async fn pump(

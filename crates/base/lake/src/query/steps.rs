@@ -7,9 +7,10 @@ use datafusion::physical_plan::ExecutionPlanProperties as _;
 use futures::StreamExt as _;
 use model::observation::quality;
 use model::{DatastreamKey, Micros};
+use tokio::time::timeout_at;
 
 use super::engine::Engine;
-use super::run::failure;
+use super::run::{Limits, failure};
 use super::{QueryError, select};
 use crate::rows::Rows;
 
@@ -137,7 +138,10 @@ impl Engine {
         T: Send + 'static,
         F: FnMut(&mut T, Rows) + Send + 'static,
     {
-        let snapshot = self.source.snapshot().await?;
+        let limit = Limits::default().time;
+        let deadline = tokio::time::Instant::now() + limit;
+        let too_late = |_| QueryError::Timeout(limit.as_secs());
+        let snapshot = timeout_at(deadline, self.source.snapshot()).await.map_err(too_late)??;
         let memory = self.config.memory >> 20;
         let (plan, context) = self.plain_scan(snapshot, keys, from, to).map_err(|e| failure(&e, memory))?;
         let task = self.spawn(async move {
@@ -152,7 +156,8 @@ impl Engine {
             Ok::<_, DataFusionError>(all)
         })?;
         let _ends = super::run::AbortOnDrop::new(task.abort_handle());
-        task.await.map_err(|e| QueryError::Failed(e.to_string()))?.map_err(|e| failure(&e, memory))
+        let done = timeout_at(deadline, task).await.map_err(too_late)?;
+        done.map_err(|e| QueryError::Failed(e.to_string()))?.map_err(|e| failure(&e, memory))
     }
 }
 
