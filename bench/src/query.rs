@@ -9,6 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rand::Rng as _;
+use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use crate::api::Api;
@@ -43,8 +45,11 @@ const QUESTIONS: [(&str, &str, &str); 2] = [
         "by device and hour",
         "SELECT datastream, date_trunc('hour', phenomenon_time) AS hour, avg(value) AS mean, min(value) AS least, \
          max(value) AS most, count(*) AS points FROM observations GROUP BY datastream, date_trunc('hour', phenomenon_time)",
-        "SELECT datastream, date_trunc('hour', phenomenon_time) AS hour, avg(value) AS mean, min(value) AS least, \
-         max(value) AS most, count(*) AS points FROM observations GROUP BY datastream, date_trunc('hour', phenomenon_time)",
+        // DuckDB's date_trunc of a time with a zone goes through the calendar row by row; its integers
+        // are what a person who knows it would take.
+        "SELECT datastream, make_timestamp(hour * 3600000000) AS hour, mean, least, most, points FROM \
+         (SELECT datastream, epoch_us(phenomenon_time) // 3600000000 AS hour, avg(value) AS mean, min(value) AS least, \
+         max(value) AS most, count(*) AS points FROM observations GROUP BY ALL)",
     ),
     (
         "last value of all",
@@ -72,10 +77,12 @@ pub fn run(bench: &Bench) -> Result<()> {
     let mut python = Python::start()?;
     eprintln!("writing {} points …", SERIES * POINTS);
     let first = now_micros() - POINTS as i64 * STEP;
-    let point = |series: usize, step: usize, _: &mut _| Point {
-        time: first + step as i64 * STEP + series as i64 * 1000,
-        value: 0.3 + ((series * 31 + step * 7) % 100) as f64 / 1000.0,
-        decimals: 3,
+    // As hydrants are: a jitter of whole milliseconds, a swing, noise, steps of 0.001.
+    let point = |series: usize, step: usize, random: &mut StdRng| {
+        let jitter = random.random_range(-50..=50) * 1000;
+        let swing = 0.03 * (std::f64::consts::TAU * step as f64 / 2880.0).sin();
+        let value = 0.3 + 0.0001 * (series % 300) as f64 + swing + 0.01 * (random.random::<f64>() - 0.5);
+        Point { time: first + step as i64 * STEP + jitter, value, decimals: 3 }
     };
     let began = Instant::now();
     let written = write(&history_door(&hub)?, &things, "pressure", POINTS, point)?;

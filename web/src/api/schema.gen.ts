@@ -140,6 +140,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/datastreams/{key}/aggregate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A datastream in steps: mean, smallest, greatest, count. */
+        get: operations["get_datastreams_key_aggregate"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datastreams/{key}/observations": {
         parameters: {
             query?: never;
@@ -208,6 +225,42 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The imports that the caller sent, newest first. */
+        get: operations["get_imports"];
+        put?: never;
+        /** Send a file: the body is its bytes. Answered once they are on disk; reading goes on after. */
+        post: operations["post_imports"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/imports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One import. */
+        get: operations["get_imports_id"];
+        put?: never;
+        post?: never;
+        /** Cancel an import; what was stored stays. */
+        delete: operations["delete_imports_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/map/things": {
         parameters: {
             query?: never;
@@ -251,6 +304,45 @@ export interface paths {
         };
         /** A version of a process as BPMN 2.0 XML, diagram included. */
         get: operations["get_processes_key_version_bpmn"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/query": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Runs a statement that reads.
+         * @description The answer is JSON; with `Accept: text/csv` a table for a spreadsheet, with `Accept:
+         *     application/vnd.apache.arrow.stream` an Arrow IPC stream. It sees what lies in the areas where
+         *     the caller holds `data:query`, and is kept in the audit.
+         */
+        post: operations["post_query"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/query/tables": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The tables that SQL sees, with their columns. */
+        get: operations["get_query_tables"];
         put?: never;
         post?: never;
         delete?: never;
@@ -431,6 +523,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tokens, by name; revoked ones too. */
+        get: operations["get_tokens"];
+        put?: never;
+        /** Make a token; its secret is in this answer and nowhere else. */
+        post: operations["post_tokens"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke a token: it is refused from the next request on. */
+        delete: operations["delete_tokens_name"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/version": {
         parameters: {
             query?: never;
@@ -440,6 +567,40 @@ export interface paths {
         };
         /** What runs here. */
         get: operations["get_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/write": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Write points as InfluxDB 2.x takes them. */
+        post: operations["post_api_v2_write"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether points may be written. */
+        get: operations["get_health"];
         put?: never;
         post?: never;
         delete?: never;
@@ -482,6 +643,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether somebody is there. */
+        get: operations["get_ping"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/readyz": {
         parameters: {
             query?: never;
@@ -499,7 +677,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/query": {
+    "/write": {
         parameters: {
             query?: never;
             header?: never;
@@ -508,23 +686,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["post_query"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/query/tables": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_query_tables"];
-        put?: never;
-        post?: never;
+        /** Write points as InfluxDB 1.x takes them. */
+        post: operations["post_write"];
         delete?: never;
         options?: never;
         head?: never;
@@ -540,6 +703,31 @@ export interface components {
          * @enum {string}
          */
         Action: "complete" | "hand-over";
+        /** @description A datastream in steps. */
+        Aggregate: {
+            /**
+             * Format: int32
+             * @description How many decimals are shown.
+             */
+            decimals: number;
+            /** @description The datastream. */
+            key: components["schemas"]["DatastreamKey"];
+            /** @description `[time, mean, min, max, count]`, oldest first; a step without samples has null extremes. */
+            points: [
+                string,
+                number | null,
+                number | null,
+                number | null,
+                number
+            ][];
+            /**
+             * Format: double
+             * @description How long a step is.
+             */
+            step_seconds: number;
+            /** @description The unit, as UCUM writes it. */
+            unit: string;
+        };
         /** @description An alert. */
         Alert: {
             acknowledged_at?: components["schemas"]["Instant"] | null;
@@ -645,6 +833,13 @@ export interface components {
          * @enum {string}
          */
         AlertState: "open" | "acknowledged" | "resolved";
+        /** @description A column of an answer. */
+        AnswerColumn: {
+            /** @description Its name. */
+            name: string;
+            /** @description What it holds. */
+            type: components["schemas"]["ColumnKind"];
+        };
         /** @description An area with those above it. */
         Area: components["schemas"]["AreaRef"] & {
             /** @description The areas above it, widest first. */
@@ -736,6 +931,11 @@ export interface components {
          * @enum {string}
          */
         CaseState: "open" | "closed" | "cancelled";
+        /**
+         * @description What a column holds.
+         * @enum {string}
+         */
+        ColumnKind: "boolean" | "integer" | "number" | "text" | "time";
         /** @description The answers of a task's form. */
         Completion: {
             /** @description As the form's schema says. */
@@ -823,6 +1023,11 @@ export interface components {
             schema: Record<string, never>;
             ui?: Record<string, never> | null;
         };
+        /**
+         * @description What a file is.
+         * @enum {string}
+         */
+        Format: "csv" | "parquet";
         /** @description A grant, as shown. */
         GrantView: {
             /** @description Where it holds. */
@@ -859,6 +1064,59 @@ export interface components {
             /** @description When it begins. */
             start: components["schemas"]["Instant"];
         };
+        /** @description A file on its way into the lake. */
+        Import: {
+            /**
+             * Format: int64
+             * @description How large the file is.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description How much of it is read and stored.
+             */
+            bytes_read: number;
+            /** @description When it was taken. */
+            created_at: components["schemas"]["Instant"];
+            /** @description Who sent it. */
+            created_by: string;
+            finished_at?: components["schemas"]["Instant"] | null;
+            /** @description What it is. */
+            format: components["schemas"]["Format"];
+            /**
+             * Format: uuid
+             * @description Names it for ever.
+             */
+            id: string;
+            /** @description The file's name. */
+            name: string;
+            /** @description Why it failed. */
+            reason?: string | null;
+            /**
+             * Format: int64
+             * @description How many samples were stored.
+             */
+            samples: number;
+            /** @description How it stands. */
+            state: components["schemas"]["ImportState"];
+            /**
+             * Format: int64
+             * @description How many rows were not.
+             */
+            wrong: number;
+            /** @description The first hundred of these. */
+            wrong_rows: components["schemas"]["WrongRow"][];
+        };
+        /** @description One page of imports. */
+        ImportPage: {
+            items: components["schemas"]["Import"][];
+            next?: string | null;
+        };
+        /**
+         * @description How an import stands.
+         * @enum {string}
+         */
+        ImportState: "queued" | "running" | "done" | "failed" | "cancelled";
         /**
          * Format: date-time
          * @description RFC 3339, UTC
@@ -982,6 +1240,48 @@ export interface components {
             title: string;
             /** @description Names the kind of problem for ever: `/problems/not-found`. */
             type: string;
+        };
+        /** @description The rows of a statement. */
+        QueryAnswer: {
+            /** @description The columns. */
+            columns: components["schemas"]["AnswerColumn"][];
+            /** @description The rows: cells in the order of the columns; times as RFC 3339. */
+            rows: unknown[][];
+            /**
+             * Format: double
+             * @description How long it took.
+             */
+            seconds: number;
+            /** @description Whether there are more rows than were asked for. */
+            truncated: boolean;
+        };
+        /** @description A column of a table. */
+        QueryColumn: {
+            /** @description What that means. */
+            about: components["schemas"]["Text"];
+            /** @description Its name. */
+            name: string;
+            /** @description What it holds. */
+            type: components["schemas"]["ColumnKind"];
+        };
+        /** @description A table that SQL sees. */
+        QueryTable: {
+            /** @description What it holds. */
+            about: components["schemas"]["Text"];
+            /** @description Its columns. */
+            columns: components["schemas"]["QueryColumn"][];
+            /** @description Its name. */
+            name: string;
+        };
+        /** @description A question. */
+        Question: {
+            /** @description At most so many rows, 1 to 100,000; 10,000 when absent. */
+            limit?: number | null;
+            /**
+             * @description One SELECT, WITH … SELECT or EXPLAIN; at most 64 KiB.
+             * @example SELECT thing, max(value) FROM observations GROUP BY thing
+             */
+            sql: string;
         };
         /** @description One rule. */
         RuleCount: {
@@ -1204,6 +1504,52 @@ export interface components {
             told?: components["schemas"]["Told"][] | null;
             values?: Record<string, never> | null;
         };
+        /** @description A token of an integrator. */
+        Token: {
+            /** @description Where it holds, and below. */
+            area: components["schemas"]["AreaRef"];
+            /** @description When it was made. */
+            created_at: components["schemas"]["Instant"];
+            /** @description By whom. */
+            created_by: string;
+            expires_at?: components["schemas"]["Instant"] | null;
+            last_used_on?: components["schemas"]["Instant"] | null;
+            /** @description Its name. */
+            name: string;
+            /** @description Whether its holder may read observations. */
+            read: boolean;
+            revoked_at?: components["schemas"]["Instant"] | null;
+            /** @description The tag of a line that names the thing. */
+            thing_tag: string;
+            /** @description Whether its holder may write them. */
+            write: boolean;
+        };
+        /** @description One page of tokens. */
+        TokenPage: {
+            items: components["schemas"]["Token"][];
+            next?: string | null;
+        };
+        /** @description A token to make. */
+        TokenRequest: {
+            /** @description Where it holds: a path. */
+            area: components["schemas"]["AreaPath"];
+            expires_at?: components["schemas"]["Instant"] | null;
+            /** @description Its name: letters, digits, `-`, `_`, `.`. */
+            name: string;
+            /** @description Whether its holder may read observations. */
+            read?: boolean;
+            /** @description The tag of a line that names the thing; `thing` when absent (Telegraf: `host`). */
+            thing_tag?: string | null;
+            /** @description Whether its holder may write them. */
+            write?: boolean;
+        };
+        /** @description A token's secret, shown this once. */
+        TokenSecret: {
+            /** @description Its name. */
+            name: string;
+            /** @description What its holder sends: `Authorization: Token zst_…`. */
+            secret: string;
+        };
         /** @description Where a token stands on the diagram. */
         TokenView: {
             element: string;
@@ -1234,31 +1580,22 @@ export interface components {
             /** @description The hub's version. */
             version: string;
         };
-        /** @enum {string} */
-        ColumnKind: "boolean" | "integer" | "number" | "text" | "time";
-        AnswerColumn: {
+        /** @description What 2.x's clients ask before they write. */
+        WriteHealth: {
+            message: string;
             name: string;
-            type: components["schemas"]["ColumnKind"];
+            status: string;
+            version: string;
         };
-        QueryAnswer: {
-            columns: components["schemas"]["AnswerColumn"][];
-            rows: unknown[][];
-            truncated: boolean;
-            seconds: number;
-        };
-        Question: {
-            sql: string;
-            limit?: number | null;
-        };
-        QueryColumn: {
-            name: string;
-            type: components["schemas"]["ColumnKind"];
-            about: components["schemas"]["Text"];
-        };
-        QueryTable: {
-            name: string;
-            about: components["schemas"]["Text"];
-            columns: components["schemas"]["QueryColumn"][];
+        /** @description A row that was not stored. */
+        WrongRow: {
+            /**
+             * Format: int64
+             * @description Its line in a CSV, its row in a Parquet file; from 1.
+             */
+            line: number;
+            /** @description What is wrong with it. */
+            reason: string;
         };
     };
     responses: never;
@@ -1563,10 +1900,51 @@ export interface operations {
             };
         };
     };
+    get_datastreams_key_aggregate: {
+        parameters: {
+            query?: {
+                /** @description From when on, RFC 3339; 24 hours ago when absent. */
+                from?: string;
+                /** @description Until before when, RFC 3339; now when absent. */
+                to?: string;
+                /**
+                 * @description How long a step is, an ISO 8601 duration: `PT5M`; about 300 steps when absent. Steps of
+                 *     a day begin at midnight of the hub's time zone.
+                 */
+                step?: string;
+                /** @description What to do with steps that have no sample. */
+                fill?: "none" | "null" | "previous" | "linear";
+            };
+            header?: never;
+            path: {
+                key: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Aggregate"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_datastreams_key_observations: {
         parameters: {
             query?: {
-                /** @description From when on, RFC 3339; 24 hours ago when absent. Older points are not kept here. */
+                /** @description From when on, RFC 3339; 24 hours ago when absent. */
                 from?: string;
                 /** @description Until when, RFC 3339; now when absent. */
                 to?: string;
@@ -1713,6 +2091,184 @@ export interface operations {
             };
         };
     };
+    get_imports: {
+        parameters: {
+            query?: {
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportPage"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_imports: {
+        parameters: {
+            query?: {
+                /** @description The file's name, as shown. */
+                name?: string;
+                /** @description csv or parquet; by the Content-Type or the name when absent. */
+                format?: components["schemas"]["Format"];
+                /** @description The column of the thing's code. */
+                thing?: string;
+                /** @description The column of the datastream's code. */
+                datastream?: string;
+                /** @description The column of the time. */
+                time?: string;
+                /** @description The column of the value. */
+                value?: string;
+                /** @description The column of the quality. */
+                quality?: string;
+                /** @description The column of the unit (UCUM). */
+                unit?: string;
+                /** @description What times count that are integers: s, ms, us or ns; without it they are RFC 3339. */
+                time_unit?: "s" | "ms" | "us" | "ns";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/csv": number[];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_imports_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_imports_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_map_things: {
         parameters: {
             query?: {
@@ -1809,6 +2365,75 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_query: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Question"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryAnswer"];
+                };
+            };
+            /** @description it does not read, or is not allowed: /problems/query-statement, /problems/query-refused */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description it failed, took too long or needed too much: /problems/query-failed, -timeout, -memory */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description others are being answered: /problems/query-busy */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_query_tables: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueryTable"][];
                 };
             };
         };
@@ -2275,6 +2900,128 @@ export interface operations {
             };
         };
     };
+    get_tokens: {
+        parameters: {
+            query?: {
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenPage"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenSecret"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_tokens_name: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_version: {
         parameters: {
             query?: never;
@@ -2290,6 +3037,81 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Version"];
+                };
+            };
+        };
+    };
+    post_api_v2_write: {
+        parameters: {
+            query?: {
+                /** @description What timestamps count: ns (when absent), us, ms, s, m or h. */
+                precision?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "text/plain": string;
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+        };
+    };
+    get_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WriteHealth"];
                 };
             };
         };
@@ -2340,6 +3162,23 @@ export interface operations {
             };
         };
     };
+    get_ping: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
     get_readyz: {
         parameters: {
             query?: never;
@@ -2367,52 +3206,58 @@ export interface operations {
             };
         };
     };
-    post_query: {
+    post_write: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description What timestamps count: ns (when absent), us, ms, s, m or h. */
+                precision?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Question"];
+                "text/plain": string;
             };
         };
         responses: {
-            200: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": components["schemas"]["QueryAnswer"];
-                };
+                content?: never;
             };
             400: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
+                    "application/json": Record<string, never>;
                 };
             };
-        };
-    };
-    get_query_tables: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["QueryTable"][];
+                    "application/json": Record<string, never>;
+                };
+            };
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
                 };
             };
         };

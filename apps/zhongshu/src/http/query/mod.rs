@@ -99,7 +99,6 @@ struct Question {
 
 /// The rows of a statement.
 #[derive(Debug, Serialize, ToSchema)]
-#[expect(dead_code, reason = "the shape of what `answer` writes without holding it")]
 struct QueryAnswer {
     /// The columns.
     columns: Vec<AnswerColumn>,

@@ -89,6 +89,7 @@ struct Asked {
     #[param(value_type = Option<String>)]
     step: Option<IsoDuration>,
     /// What to do with steps that have no sample.
+    #[param(inline)]
     fill: Option<FillWord>,
 }
 

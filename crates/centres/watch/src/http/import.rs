@@ -59,6 +59,7 @@ struct Offered {
     /// The column of the unit (UCUM).
     unit: Option<String>,
     /// What times count that are integers: s, ms, us or ns; without it they are RFC 3339.
+    #[param(inline)]
     time_unit: Option<TimeUnit>,
 }
 

@@ -38,7 +38,7 @@ async fn what_was_committed_is_found_wherever_it_is() {
                 match round {
                     "taken in" | "taken in again" => drop(lake.take_in().await.unwrap()),
                     "replaced" => {
-                        drop(append(&lake, now, &[sample(1, at(1), 0.8), sample(1, at(2), 0.7)]).await)
+                        append(&lake, now, &[sample(1, at(1), 0.8), sample(1, at(2), 0.7)]).await;
                     }
                     "opened again" => lake = reopen(lake, &config).await,
                     _ => {}
