@@ -86,6 +86,9 @@ fn roles_ask_for_known_permissions_and_residents_for_two() {
         "process:read",
         "audit:read",
         "person:read",
+        "data:query",
+        "token:manage",
+        "observation:import",
     ];
     let roles: BTreeMap<String, HashSet<String>> = read("roles.toml")["role"]
         .as_array()

@@ -215,7 +215,7 @@ fn order(steps: &[Step], mqtt: u16, http: u16) -> Order {
                 for id in acknowledged {
                     let read = read_at.remove(&(*connection, id));
                     // Syncs are in order: the last one's writes began last.
-                    if !read.is_some_and(|read| covered.last().is_some_and(|first| *first > read)) {
+                    if read.is_none_or(|read| covered.last().is_none_or(|first| *first <= read)) {
                         order.early.push(format!("step {now}: {id} on connection {connection}"));
                     }
                 }

@@ -23,7 +23,10 @@ use crate::database::postgres_options;
 use crate::{StoreError, migrate};
 
 /// A piece is at least so long, unless its stream ends.
-const SHORTEST: usize = 256 << 10;
+const SHORTEST: usize = 64 << 10;
+/// Beyond that, a piece ends after so many bytes on average: long beside the shortest, so that two
+/// streams that differ in one place soon end their pieces at the same rows again.
+const USUAL: usize = 256 << 10;
 /// A piece is at most so long, unless one row is longer.
 const LONGEST: usize = 4 << 20;
 /// SQLite's smallest usual page: pieces of a file end at multiples of it.
@@ -117,7 +120,9 @@ impl<'a> Cutter<'a> {
     fn take(&mut self, unit: &[u8]) -> Result<(), BackupError> {
         self.held.extend_from_slice(unit);
         self.length += unit.len() as u64;
-        let here = self.held.len() >= SHORTEST && crc32fast::hash(unit).is_multiple_of(8);
+        // Where a piece ends depends on the unit alone; one unit in so many ends one.
+        let rarity = u32::try_from(USUAL / unit.len().max(1)).unwrap_or(u32::MAX).max(1);
+        let here = self.held.len() >= SHORTEST && crc32fast::hash(unit).is_multiple_of(rarity);
         if here || self.held.len() >= LONGEST { self.give() } else { Ok(()) }
     }
 

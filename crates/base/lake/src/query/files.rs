@@ -37,7 +37,6 @@ impl Files {
     pub(crate) fn of(&self, table: &DeltaTable) -> Result<Arc<Vec<File>>> {
         let snapshot = table.snapshot().map_err(cannot)?;
         let (root, version) = (table.table_url().to_string(), snapshot.version());
-        let version = u64::try_from(version).unwrap_or_default();
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((url, at, files)) = &*cached
             && (url, *at) == (&root, version)

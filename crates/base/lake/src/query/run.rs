@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::compute::cast;
+use datafusion::common::stats::Precision;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
@@ -289,8 +291,31 @@ async fn start(
     let frame = session.execute_logical_plan(plan).await.map_err(statement_error)?;
     let tasks = Arc::new(frame.task_ctx());
     let plan = frame.create_physical_plan().await.map_err(statement_error)?;
+    refuse_every_pair(&plan)?;
     let stream = execute_stream(plan.clone(), tasks).map_err(statement_error)?;
     Ok((plan, stream))
+}
+
+/// What one side of a join that looks at every pair may have.
+const FEW: usize = 1000;
+
+/// Refuses a join that would look at every pair of two long sides: it computes without a pause in
+/// which its deadline could end it, and would hold one of the few threads of queries for hours.
+fn refuse_every_pair(plan: &Arc<dyn ExecutionPlan>) -> Result<(), QueryError> {
+    let children = plan.children();
+    if matches!(plan.name(), "NestedLoopJoinExec" | "CrossJoinExec") {
+        let few = |side: &&Arc<dyn ExecutionPlan>| {
+            let known = StatisticsContext::new().compute(side.as_ref(), &StatisticsArgs::new());
+            // An estimate is no bound.
+            known.is_ok_and(|s| matches!(s.num_rows, Precision::Exact(rows) if rows <= FEW))
+        };
+        if !children.iter().any(few) {
+            return Err(QueryError::Refused(format!(
+                "this join compares every row with every other; join by an equality, or aggregate one side to at most {FEW} rows first"
+            )));
+        }
+    }
+    children.into_iter().try_for_each(refuse_every_pair)
 }
 
 /// Of its rows alone: a slice shares its columns with others.

@@ -21,7 +21,8 @@ fn session(key: &SessionKey) -> Session {
         sent_to: i64::MAX,
         read: vec![AreaPath::parse("50/500112/").unwrap()],
         will: Some(Will {
-            message: message("zs/v1/h-1/gone", 2),
+            // Its expiry is counted from its publication.
+            message: Message { expires_at: None, ..message("zs/v1/h-1/gone", 2) },
             expiry_seconds: Some(60),
             delay_seconds: 5,
             due_at: Some(Micros(7)),

@@ -139,9 +139,9 @@ fn what_the_hub_could_not_hear_is_no_silence() {
 fn a_restart_opens_nothing_twice_and_goes_on() {
     let history = [sample(2, 1, 0.13), sample(2, 2, 0.13), sample(2, 3, 0.05)];
     let mut engine = engine();
-    engine.replay(&history, seconds(3));
+    engine.replay(history, seconds(3));
     assert!(engine.seed_open("low", DatastreamKey(2), Severity::Orange, seconds(2)));
-    assert_eq!(engine.judge(&history, seconds(3)), [], "judged before");
+    assert_eq!(engine.judge(history, seconds(3)), [], "judged before");
     // One red sample before the restart and one after make two.
     let changed = engine.judge([sample(2, 4, 0.05)], seconds(4));
     assert!(

@@ -104,13 +104,13 @@ proptest! {
         };
         // Sample by sample.
         let mut engine = fresh();
-        let one_by_one: Vec<Effect> = samples.iter().flat_map(|s| engine.judge(&[*s], s.time)).collect();
+        let one_by_one: Vec<Effect> = samples.iter().flat_map(|s| engine.judge([*s], s.time)).collect();
         prop_assert_eq!(said(&one_by_one), expected.clone());
 
         // With a restart in the middle: replayed quietly, open alerts seeded.
         let cut = cut.min(samples.len());
         let mut before = fresh();
-        let mut effects: Vec<Effect> = samples[..cut].iter().flat_map(|s| before.judge(&[*s], s.time)).collect();
+        let mut effects: Vec<Effect> = samples[..cut].iter().flat_map(|s| before.judge([*s], s.time)).collect();
         let mut after = fresh();
         after.replay(&samples[..cut], Micros(0));
         let mut open = None;
@@ -125,7 +125,7 @@ proptest! {
         if let Some((severity, opened_at)) = open {
             prop_assert!(after.seed_open("r", DatastreamKey(1), severity, opened_at));
         }
-        effects.extend(samples[cut..].iter().flat_map(|s| after.judge(&[*s], s.time)));
+        effects.extend(samples[cut..].iter().flat_map(|s| after.judge([*s], s.time)));
         prop_assert_eq!(effects, one_by_one);
     }
 }

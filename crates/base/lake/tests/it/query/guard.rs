@@ -140,7 +140,16 @@ async fn rows_time_and_memory_are_bounded() {
     let (_, batches, cut) = answer.collect().await.unwrap();
     assert!(cut && batches.iter().map(arrow_array::RecordBatch::num_rows).sum::<usize>() < 50_000);
 
-    let long = "SELECT count(*) FROM observations a, observations b WHERE a.value + b.value < 0";
+    // Every pair of two long sides is refused before it begins; beside a single row it is not.
+    let pairs = "SELECT count(*) FROM observations a, observations b WHERE a.value + b.value < 0";
+    let refused = engine.sql(pairs, &catalog, &Scope::All, Limits::default()).await.err();
+    assert!(matches!(refused, Some(QueryError::Refused(_))), "{refused:?}");
+    let one = "SELECT count(*) FROM observations WHERE value > (SELECT avg(value) FROM observations)";
+    assert!(engine.sql(one, &catalog, &Scope::All, Limits::default()).await.unwrap().collect().await.is_ok());
+
+    // Each of 50 series beside itself: 50 million rows to count.
+    let long = "SELECT count(*) FROM observations a JOIN observations b ON a.datastream = b.datastream
+        WHERE a.value + b.value < 1000";
     let limits = Limits { time: Duration::from_millis(300), ..Limits::default() };
     let answer = engine.sql(long, &catalog, &Scope::All, limits).await.unwrap();
     // The only place is taken.
@@ -157,8 +166,8 @@ async fn rows_time_and_memory_are_bounded() {
     }
 
     let wide = "SELECT count(*) FROM (
-        SELECT DISTINCT a.phenomenon_time, b.phenomenon_time, a.datastream, b.datastream
-        FROM observations a, observations b
+        SELECT DISTINCT a.phenomenon_time, b.phenomenon_time, a.datastream
+        FROM observations a JOIN observations b ON a.datastream = b.datastream
     )";
     let answer = engine.sql(wide, &catalog, &Scope::All, Limits::default()).await.unwrap();
     let outcome = answer.collect().await;
