@@ -82,23 +82,40 @@ impl Bench {
     /// Sets a hub up in `folder/name` on SQLite, and starts it.
     pub fn hub(&self, folder: &Path, name: &str, wanted: &Wanted<'_>) -> Result<Hub> {
         let folder = folder.join(name);
-        let data = folder.join("hub");
-        std::fs::create_dir_all(&data)?;
+        std::fs::create_dir_all(folder.join("hub"))?;
         city::write(&folder.join("city"), wanted.things)?;
+        let pack = pack::write(&folder, wanted.rules)?;
+        eprintln!("setting up a hub with {} things …", wanted.things.len());
+        self.with_setup(&folder, pack, wanted, |setup| setup.start())
+    }
+
+    /// Stops that hub in order and starts it again: what it kept in memory is gone.
+    pub fn again(&self, hub: Hub, folder: &Path, name: &str, wanted: &Wanted<'_>) -> Result<Hub> {
+        let folder = folder.join(name);
+        let pack = folder.join("pack");
+        self.with_setup(&folder, pack, wanted, |setup| setup.again(hub))
+    }
+
+    fn with_setup(
+        &self,
+        folder: &Path,
+        pack: PathBuf,
+        wanted: &Wanted<'_>,
+        run: impl FnOnce(&Setup<'_>) -> Result<Hub>,
+    ) -> Result<Hub> {
+        let data = folder.join("hub");
         let database = Database::sqlite(&data);
         let analyst = (ANALYST, format!("{}@{DISTRICT}", pack::READER), format!("district-duty@{DISTRICT}"));
-        let setup = Setup {
+        run(&Setup {
             binary: &self.binary,
             data,
             database: &database,
-            packs: vec![pack::write(&folder, wanted.rules)?],
+            packs: vec![pack],
             city: folder.join("city"),
             accounts: wanted.analyst.then_some(analyst).into_iter().collect(),
             tokens: wanted.token.then_some(TOKEN).into_iter().collect(),
             settings: wanted.settings.clone(),
-        };
-        eprintln!("setting up a hub with {} things …", wanted.things.len());
-        setup.start()
+        })
     }
 
     /// One of a hub's counters now.

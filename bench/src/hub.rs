@@ -132,6 +132,17 @@ impl Setup<'_> {
             let token = token.with_context(|| format!("token create printed {printed:?}"))?;
             tokens.insert((*name).to_owned(), token.to_owned());
         }
+        self.serve(passwords, tokens)
+    }
+
+    /// Stops a hub in order, and starts it again on what it has stored.
+    pub fn again(&self, mut hub: Hub) -> Result<Hub> {
+        let (passwords, tokens) = (std::mem::take(&mut hub.passwords), std::mem::take(&mut hub.tokens));
+        hub.stop()?;
+        self.serve(passwords, tokens)
+    }
+
+    fn serve(&self, passwords: BTreeMap<String, String>, tokens: BTreeMap<String, String>) -> Result<Hub> {
         let log = self.data.join("hub.log");
         let mut child = self
             .command(&["serve"])

@@ -25,7 +25,7 @@ const CONNECTIONS: usize = 4;
 /// Lines of a body.
 const LINES: usize = 5000;
 /// How long the table may take to hold everything, and to change no more.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// So long without a change, and it is taken to be optimised.
 const UNCHANGED: Duration = Duration::from_secs(20);
 
@@ -138,6 +138,8 @@ impl Table {
             let exists = self.folder.join("_delta_log").is_dir();
             let now = if exists { Some(self.state(python)?) } else { None };
             if now != last {
+                let [held, files] = now.as_ref().map_or([0, 0], |s| [s.rows, s.files.len() as u64]);
+                eprintln!("  the lake holds {held} of {rows} rows in {files} files");
                 (last, since) = (now, Instant::now());
             }
             if let Some(state) = last.as_ref().filter(|s| s.rows == rows)

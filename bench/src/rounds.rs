@@ -15,7 +15,7 @@ use crate::machine;
 /// A server counts as quiet when it takes less than this of a core.
 const QUIET_CORES: f64 = 0.05;
 /// No server is waited for longer than this.
-const SETTLING: Duration = Duration::from_secs(10);
+const SETTLING: Duration = Duration::from_secs(60);
 /// How often it is looked whether it is quiet.
 const LOOK: Duration = Duration::from_millis(500);
 

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rand::Rng as _;
+use rand::rngs::StdRng;
 
 use crate::bench::{Bench, Wanted, conclude, write_door};
 use crate::city::Thing;
@@ -17,6 +19,7 @@ use crate::line_protocol::{Bodies, Pace, load};
 use crate::peer::Python;
 use crate::query::analyst;
 use crate::rounds::{Round, Side, report};
+use crate::storage::{JITTER, pressure};
 
 /// Its name.
 pub const NAME: &str = "scan-under-load";
@@ -52,10 +55,10 @@ pub fn run(bench: &Bench) -> Result<()> {
     let wanted = Wanted { analyst: true, settings: eager(), ..Wanted::new(&things) };
     let hub = bench.hub(path, "scan", &wanted)?;
     let first = now_micros() - POINTS as i64 * STEP;
-    let point = |series: usize, step: usize, _: &mut _| Point {
-        time: first + step as i64 * STEP + series as i64 * 1000,
-        value: 0.3 + ((series * 31 + step * 7) % 100) as f64 / 1000.0,
-        decimals: 3,
+    let point = |series: usize, step: usize, random: &mut StdRng| {
+        let jitter = random.random_range(-JITTER..=JITTER) * 1000;
+        let (value, decimals) = pressure(series, step * 10, random);
+        Point { time: first + step as i64 * STEP + jitter, value, decimals }
     };
     eprintln!("writing a year, {} points …", SERIES * POINTS);
     let year = &things[CONNECTIONS * LINES..];
@@ -66,6 +69,8 @@ pub fn run(bench: &Bench) -> Result<()> {
     drop(python);
     println!("  {} points in {} files of the lake", state.rows, state.files.len());
 
+    // The year is read from the files, not from what is still in memory.
+    let hub = bench.again(hub, path, "scan", &wanted)?;
     let api = analyst(bench, &hub)?;
     let door = write_door(&hub)?;
     let mut bodies: Vec<Bodies> = (0..CONNECTIONS).map(|n| Bodies::new(n * LINES, (n + 1) * LINES)).collect();

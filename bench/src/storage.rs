@@ -32,7 +32,7 @@ const STEP: i64 = 30_000_000;
 /// A day in steps.
 const DAY: f64 = 2880.0;
 /// The jitter, milliseconds either way.
-const JITTER: i64 = 50;
+pub const JITTER: i64 = 50;
 /// Pelkonen et al., Gorilla: a fast, scalable, in-memory time series database, VLDB 2015.
 const GORILLA: f64 = 1.37;
 /// Bytes a point that must be, and that are aimed at, in steps.
@@ -70,7 +70,8 @@ fn noise(random: &mut StdRng) -> f64 {
     (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0
 }
 
-fn pressure(series: usize, step: usize, random: &mut StdRng) -> (f64, usize) {
+/// The pressure of a hydrant in MPa, and its digits.
+pub fn pressure(series: usize, step: usize, random: &mut StdRng) -> (f64, usize) {
     let base = 0.28 + (series % 12) as f64 * 0.01;
     (base + 0.03 * (TAU * step as f64 / DAY).sin() + 0.002 * noise(random), 3)
 }

@@ -58,6 +58,8 @@ pub struct Config {
     pub lake_options: BTreeMap<String, String>,
     /// How often observations move from the log to the table: `60s`, `PT1M`.
     pub lake_compact_every: String,
+    /// How often the files of the table are rearranged: `10m`, `PT10M`.
+    pub lake_optimise_every: String,
     /// MiB of the newest observations that are kept in memory for reading.
     pub lake_memory: usize,
     /// The largest file of observations that may be imported, in bytes.
@@ -107,7 +109,7 @@ impl From<config::ConfigError> for ConfigError {
 }
 
 /// Every key, as the fields of [`Config`].
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "data_folder",
     "database",
     "http",
@@ -127,6 +129,7 @@ const KEYS: [&str; 21] = [
     "lake",
     "lake_options",
     "lake_compact_every",
+    "lake_optimise_every",
     "lake_memory",
     "import_largest",
 ];
@@ -191,6 +194,7 @@ impl Config {
             .set_default("mqtt_anonymous", false)?
             .set_default("mqtt_open_topics", false)?
             .set_default("lake_compact_every", "60s")?
+            .set_default("lake_optimise_every", "10m")?
             .set_default("lake_memory", 256)?
             .set_default("import_largest", watch::bulk::BulkConfig::LARGEST)?;
         if let Some(file) = file {
@@ -211,7 +215,7 @@ impl Config {
                 reason: "must lie between 0.001 and 100000".into(),
             });
         }
-        config.lake_compact_every()?;
+        config.lake_paces()?;
         if (config.https.is_some() || config.mqtts.is_some())
             && (config.tls_certificate.is_none() || config.tls_key.is_none())
         {
@@ -231,22 +235,24 @@ impl Config {
         Ok(config)
     }
 
-    /// How often observations move from the log to the table.
+    /// How often observations move from the log to the table, and how often its files are
+    /// rearranged.
     ///
     /// # Errors
     /// [`ConfigError::Value`] for what is no duration between a second and a day.
-    pub fn lake_compact_every(&self) -> Result<Duration, ConfigError> {
-        let wrong = |reason: String| ConfigError::Value {
-            key: "lake_compact_every",
-            value: self.lake_compact_every.clone(),
-            reason,
+    pub fn lake_paces(&self) -> Result<[Duration; 2], ConfigError> {
+        let pace = |key: &'static str, text: &String| {
+            let wrong = |reason: String| ConfigError::Value { key, value: text.clone(), reason };
+            let every: jiff::SignedDuration = text.parse().map_err(|e: jiff::Error| wrong(e.to_string()))?;
+            Duration::try_from(every)
+                .ok()
+                .filter(|d| (1..=86_400).contains(&d.as_secs()))
+                .ok_or_else(|| wrong("must lie between one second and one day".into()))
         };
-        let every: jiff::SignedDuration =
-            self.lake_compact_every.parse().map_err(|e: jiff::Error| wrong(e.to_string()))?;
-        Duration::try_from(every)
-            .ok()
-            .filter(|d| (1..=86_400).contains(&d.as_secs()))
-            .ok_or_else(|| wrong("must lie between one second and one day".into()))
+        Ok([
+            pace("lake_compact_every", &self.lake_compact_every)?,
+            pace("lake_optimise_every", &self.lake_optimise_every)?,
+        ])
     }
 
     /// The city's time zone.

@@ -101,7 +101,7 @@ async fn follow_tokens(rooms: Arc<Rooms>, end: impl Fn(&str) -> usize) {
 pub fn lake_config(config: &Config) -> anyhow::Result<LakeConfig> {
     let mut lake = LakeConfig::beside(&config.backend(), &config.data_folder);
     lake.memory = config.lake_memory << 20;
-    lake.take_in_every = config.lake_compact_every()?;
+    [lake.take_in_every, lake.optimise_every] = config.lake_paces()?;
     if let Some(place) = &config.lake {
         lake.location = if place.contains("://") {
             let url = place.parse().with_context(|| format!("failed to read lake = {place:?} as a URL"))?;
