@@ -11,7 +11,14 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// Variables that begin like ours and are not configuration.
-const NOT_OURS: [&str; 3] = ["ZHONGSHU_DATA", "ZHONGSHU_TEST_POSTGRES", "ZHONGSHU_CONFIG"];
+const NOT_OURS: [&str; 6] = [
+    "ZHONGSHU_CONFIG",
+    "ZHONGSHU_DATA",
+    "ZHONGSHU_MAKE_FIXTURE",
+    "ZHONGSHU_PYTHON",
+    "ZHONGSHU_TEST_POSTGRES",
+    "ZHONGSHU_TEST_SEED",
+];
 
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize)]
