@@ -17,7 +17,7 @@ use crate::peer::Python;
 
 /// Settings of a hub that moves what it takes in to its table at once, not by the minute.
 pub fn eager() -> Vec<(&'static str, String)> {
-    vec![("lake_compact_every", "5s".to_owned())]
+    vec![("lake_compact_every", "5s".to_owned()), ("lake_optimise_every", "10s".to_owned())]
 }
 
 /// Connections of a load.
