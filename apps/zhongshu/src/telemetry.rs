@@ -7,12 +7,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError, LogFormat};
 
+/// What the table's library says at `info` is a page of text at each commit. Whoever wants it names
+/// it in `log`.
+const QUIET: &str = "buoyant_kernel=warn,delta_kernel=warn,deltalake_core=warn";
+
 /// Starts logging to standard error.
 ///
 /// # Errors
 /// [`ConfigError::Value`] when `log` holds no directives.
 pub fn start_logging(config: &Config) -> Result<(), ConfigError> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|e| ConfigError::Value {
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log)).map_err(|e| ConfigError::Value {
         key: "log",
         value: config.log.clone(),
         reason: e.to_string(),

@@ -2,6 +2,10 @@
 //! they speak HTTP and MQTT to it and know nothing of its inside.
 
 mod client;
+// The same server that `make test` runs tests beside, one that a test may stop. `xtask` depends on
+// nothing of ours and nothing of ours on it, so that the file is shared and not the crate.
+#[path = "../../../xtask/src/postgres/server.rs"]
+pub mod postgres;
 pub mod power;
 pub mod process;
 

@@ -153,10 +153,71 @@ impl Line {
     }
 }
 
-/// The server gone for a while and back: the hub ends rather than write beside another, and the
-/// supervisor's next start finds everything.
+/// How long the database server is away.
+const AWAY: Duration = Duration::from_secs(60);
+
+/// Starts the hub again and again, as a supervisor does, until it stays; how often it did not.
+async fn supervise(site: &Site) -> (Running, usize) {
+    let deadline = Instant::now() + AWAY + BOUND;
+    for failed in 0.. {
+        match site.installation.serve().await {
+            Ok(hub) => return (hub, failed),
+            Err(e) => assert!(Instant::now() < deadline, "the hub does not start again: {e}"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    unreachable!()
+}
+
+/// A server of PostgreSQL stopped under load, as a crash stops it, away for a minute, and back: the
+/// hub ends rather than write beside another, and the supervisor's starts come to an end when it is
+/// back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_goes_and_comes_back_loses_nothing() {
+async fn a_database_gone_for_a_minute_loses_nothing() {
+    if std::env::var_os(store::testing::POSTGRES).is_none() {
+        eprintln!("SKIPPED: {} is not set (make test sets it)", store::testing::POSTGRES);
+        return;
+    }
+    let mut server = testkit::postgres::Server::start().unwrap();
+    let mut site = Site::with_busy_lake(TestDatabase::on(&server.url()).await, 0).await;
+    // Each start that fails says so: that much noise belongs into a file.
+    site.installation.log_file = Some(site.folder.path().join("hub.log"));
+    let mut hub = site.installation.serve().await.unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let load = Load::start(&site, &hub, &ledger).await;
+    eventually("load", async || ledger.acknowledged().0 > 300).await;
+    let began = Instant::now();
+    server.stop().unwrap();
+    assert!(!hub.ended().await.unwrap(), "a hub without its database ends with an error");
+    let ended = began.elapsed();
+    drop(load);
+    let acknowledged = ledger.acknowledged();
+
+    let back = async {
+        tokio::time::sleep_until((began + AWAY).into()).await;
+        server.start_again().unwrap();
+        Instant::now()
+    };
+    let ((hub, failed), back) = tokio::join!(supervise(&site), back);
+    eprintln!(
+        "database gone for {AWAY:?}: the hub ended after {:.1} s, {failed} starts failed, work again {:.1} s after the \
+         server was back",
+        ended.as_secs_f64(),
+        back.elapsed().as_secs_f64()
+    );
+    assert!(failed > 0, "a start without a database does not succeed");
+    assert_eq!(ledger.acknowledged(), acknowledged);
+    nothing_is_missing(&site, &hub, &ledger).await;
+    let load = Load::start(&site, &hub, &ledger).await;
+    eventually("load again", async || ledger.acknowledged().0 > acknowledged.0 + 100).await;
+    drop(load);
+    nothing_is_missing(&site, &hub, &ledger).await;
+    hub.kill().await.unwrap();
+}
+
+/// The network to the server cut and mended: the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_be_reached_for_a_while_loses_nothing() {
     let Some(database) = TestDatabase::postgres().await else { return };
     let mut site = Site::new(database, 0).await;
     let line = Line::to(site.installation.database.as_ref().unwrap()).await;

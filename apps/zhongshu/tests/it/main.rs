@@ -13,5 +13,6 @@ mod packs;
 mod query;
 mod restart;
 mod routes;
+mod s3;
 mod story;
 mod upgrade;

@@ -35,20 +35,28 @@ impl TestDatabase {
     ///
     /// # Panics
     /// When the variable is set and the server does not make a database.
-    #[expect(clippy::expect_used, reason = "a test without its server cannot go on")]
     pub async fn postgres() -> Option<Self> {
         let Ok(server) = std::env::var(POSTGRES) else {
             eprintln!("SKIPPED on PostgreSQL: {POSTGRES} is not set (make test sets it)");
             return None;
         };
+        Some(Self::on(&server).await)
+    }
+
+    /// A new database on this server of PostgreSQL.
+    ///
+    /// # Panics
+    /// When the server does not make one.
+    #[expect(clippy::expect_used, reason = "a test without its server cannot go on")]
+    pub async fn on(server: &str) -> Self {
         let name = format!("t{}", new_id().simple());
-        let mut connection = PgConnection::connect(&server).await.expect("the test server answers");
+        let mut connection = PgConnection::connect(server).await.expect("the test server answers");
         let create = AssertSqlSafe(format!("CREATE DATABASE {name}")).into_sql_str();
         connection.execute(sqlx::raw_sql(create)).await.expect("the test server makes a database");
-        let (base, query) = server.split_once('?').map_or((server.as_str(), ""), |(b, q)| (b, q));
+        let (base, query) = server.split_once('?').map_or((server, ""), |(b, q)| (b, q));
         let (root, _) = base.rsplit_once('/').expect("the URL names a database");
         let url = if query.is_empty() { format!("{root}/{name}") } else { format!("{root}/{name}?{query}") };
-        Some(Self { backend: Backend::Postgres { url }, _folder: None, server: Some((server, name)) })
+        Self { backend: Backend::Postgres { url }, _folder: None, server: Some((server.to_owned(), name)) }
     }
 
     /// The databases of this run: SQLite always, PostgreSQL where there is one.

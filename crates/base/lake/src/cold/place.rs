@@ -67,16 +67,44 @@ fn under(url: &Url, name: &str) -> Result<Url, LakeError> {
     Url::parse(&text).map_err(|e| LakeError::Setup(format!("{text}: {e}")))
 }
 
+/// How long one request of an object store is tried again before it counts as failed. Whoever asked
+/// tries again later: the log holds what is waiting.
+#[cfg(feature = "s3")]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
 #[cfg(feature = "s3")]
 fn remote(url: &Url, options: &HashMap<String, String>) -> Result<Arc<dyn ObjectStore>, LakeError> {
+    use object_store::RetryConfig;
     use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
     let wrong = |e: &dyn fmt::Display| LakeError::Setup(format!("the lake at {url}: {e}"));
-    let mut builder = AmazonS3Builder::from_env().with_url(url.as_str());
+    let retry = RetryConfig { max_retries: 5, retry_timeout: PATIENCE, ..RetryConfig::default() };
+    let mut builder = AmazonS3Builder::from_env().with_url(url.as_str()).with_retry(retry);
     for (name, value) in options {
         let key: AmazonS3ConfigKey = name.to_ascii_lowercase().parse().map_err(|e| wrong(&e))?;
         builder = builder.with_config(key, value);
     }
-    Ok(Arc::new(builder.build().map_err(|e| wrong(&e))?))
+    let store = builder.build().map_err(|e| wrong(&e))?;
+    let scheme = Url::parse(&format!("{}://", url.scheme())).map_err(|e| wrong(&e))?;
+    deltalake_core::logstore::logstore_factories().insert(scheme, Arc::new(ConditionalPuts));
+    Ok(Arc::new(store))
+}
+
+/// The table's log in a store that creates an object only where there is none (`If-None-Match`),
+/// which is all that a commit needs: two writers cannot both make version n.
+#[cfg(feature = "s3")]
+struct ConditionalPuts;
+
+#[cfg(feature = "s3")]
+impl deltalake_core::logstore::LogStoreFactory for ConditionalPuts {
+    fn with_options(
+        &self,
+        prefixed: deltalake_core::logstore::ObjectStoreRef,
+        root: deltalake_core::logstore::ObjectStoreRef,
+        location: &Url,
+        options: &deltalake_core::logstore::StorageConfig,
+    ) -> deltalake_core::DeltaResult<Arc<dyn deltalake_core::logstore::LogStore>> {
+        Ok(deltalake_core::logstore::default_logstore(prefixed, root, location, options))
+    }
 }
 
 #[cfg(not(feature = "s3"))]
