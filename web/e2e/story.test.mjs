@@ -8,6 +8,7 @@ import { burst } from './burst.mjs'
 import { climb, leaveAlone } from './climb.mjs'
 import { failures, goodbye } from './failures.mjs'
 import { pages } from './pages.mjs'
+import { query } from './query.mjs'
 
 const out = fileURLToPath(new URL('out/', import.meta.url))
 
@@ -28,6 +29,7 @@ for (const database of databases()) {
     climb(world)
     // The pages are the same on every database; walking through all of them once is enough.
     if (!database.server) pages(world)
+    query(world)
     goodbye(world)
     after(async () => {
       try {

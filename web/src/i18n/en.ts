@@ -43,6 +43,7 @@ export const en: Messages = {
     nothingYet: 'Write a SELECT or take an example. You see the data of your own areas.',
     empty: 'No data match. Widen the time or the conditions.',
     rows: 'Result',
+    earlier: 'What follows answers the statement before.',
     pages: 'Pages of the result',
     page: 'Page {page} of {pages}',
     before: 'Previous',

@@ -41,6 +41,7 @@ export const zh = {
     nothingYet: '写一条 SELECT 语句，或选一个示例。只能看到您管辖范围内的数据。',
     empty: '没有符合条件的数据。可以放宽时间或条件再查。',
     rows: '查询结果',
+    earlier: '以下是上一条语句的结果。',
     pages: '结果分页',
     page: '第 {page} 页，共 {pages} 页',
     before: '上一页',
