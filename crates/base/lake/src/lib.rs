@@ -75,6 +75,9 @@ pub struct LakeConfig {
     pub vacuum_every: Duration,
     /// How long files that the table no longer names stay for those who read an older snapshot.
     pub keep_removed: Duration,
+    /// After so many bytes of segments the last values are put down, ahead of their time: until then
+    /// none of these segments may leave the log.
+    pub put_down_bytes: usize,
     /// The most bytes of segments: beyond, the lake takes no more until the table has taken some in.
     pub log_limit: u64,
 }
@@ -99,6 +102,7 @@ impl LakeConfig {
             optimise_every: Duration::from_secs(600),
             vacuum_every: Duration::from_secs(3600),
             keep_removed: Duration::from_secs(3600),
+            put_down_bytes: 256 << 20,
             log_limit: 8 << 30,
         }
     }
@@ -128,6 +132,7 @@ pub struct Lake {
     hot: Hot,
     cold: Cold,
     upkeep: Upkeep,
+    put_down_bytes: usize,
     /// Appending is one at a time: memory takes segments in the order of their numbers.
     writer: tokio::sync::Mutex<Writer>,
 }
@@ -135,6 +140,7 @@ pub struct Lake {
 struct Writer {
     last_seq: u64,
     put_down_at: Micros,
+    since_put_down: usize,
 }
 
 impl Lake {
@@ -159,7 +165,12 @@ impl Lake {
             hot: Hot::new(config.memory, view.compacted_to, view.covers_to.saturating_add(1)),
             cold,
             upkeep: Upkeep::new(&config),
-            writer: tokio::sync::Mutex::new(Writer { last_seq: 0, put_down_at: store::now() }),
+            put_down_bytes: config.put_down_bytes,
+            writer: tokio::sync::Mutex::new(Writer {
+                last_seq: 0,
+                put_down_at: store::now(),
+                since_put_down: 0,
+            }),
         };
         lake.rebuild().await?;
         let lake = Arc::new(lake);
@@ -198,8 +209,11 @@ impl Lake {
         if replaced > 0 {
             metrics::counter!("zhongshu_samples_replaced_total").increment(replaced);
         }
-        if received_at.since(writer.put_down_at) >= PUT_DOWN_EVERY {
-            writer.put_down_at = received_at;
+        writer.since_put_down += bytes;
+        if received_at.since(writer.put_down_at) >= PUT_DOWN_EVERY
+            || writer.since_put_down >= self.put_down_bytes
+        {
+            (writer.put_down_at, writer.since_put_down) = (received_at, 0);
             self.put_down(seq).await;
         }
         Ok(Segment { seq, received_at, rows })

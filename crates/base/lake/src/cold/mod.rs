@@ -22,6 +22,7 @@ mod optimise;
 mod parquet;
 mod place;
 mod read;
+pub(crate) use steps::schema as step_schema;
 mod steps;
 
 use std::sync::{Arc, PoisonError, RwLock};

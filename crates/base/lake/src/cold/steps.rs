@@ -83,6 +83,11 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(fields))
 });
 
+/// The columns of its files.
+pub(crate) fn schema() -> SchemaRef {
+    SCHEMA.clone()
+}
+
 /// Datastream, step in seconds, beginning of the step in microseconds.
 type Place = (i32, i32, i64);
 

@@ -23,6 +23,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
+use super::by_step::ObservationsByStep;
 use super::dimension::{KeySet, Scope};
 use super::files::Files;
 use super::functions::{Bounded, DateTrunc, InArea, LimitTexts};
@@ -188,6 +189,7 @@ pub struct Engine {
     environment: Arc<RuntimeEnv>,
     functions: Functions,
     files: Arc<Files>,
+    files_of_steps: Arc<Files>,
 }
 
 impl Engine {
@@ -222,6 +224,7 @@ impl Engine {
             environment,
             functions: Functions::new(),
             files: Arc::default(),
+            files_of_steps: Arc::default(),
         })
     }
 
@@ -249,6 +252,13 @@ impl Engine {
             let files = self.files.clone();
             Arc::new(Observations::new(Arc::new(snapshot), catalog.dimension.clone(), shown.clone(), files))
         };
+        let steps = ObservationsByStep::new(
+            snapshot.steps.clone(),
+            catalog.dimension.clone(),
+            shown.clone(),
+            self.files_of_steps.clone(),
+        );
+        context.register_table("observations_by_step", Arc::new(steps))?;
         context.register_table("observations", table(snapshot))?;
         context.register_table("latest", table(last))?;
         for (name, batch) in catalog.batches(scope, &shown)? {

@@ -31,7 +31,8 @@ impl Source for Lake {
             if spilled && self.cold().view().compacted_to > table.compacted_to {
                 continue;
             }
-            return Ok(Snapshot { hot, cold: Some(Cold { table: table.table, newest: None }) });
+            let cold = Some(Cold { table: table.table, newest: None });
+            return Ok(Snapshot { hot, cold, steps: Some(self.cold().steps()) });
         }
         Err(QueryError::Unavailable("the table grows faster than it can be looked at; try again".into()))
     }

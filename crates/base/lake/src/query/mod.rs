@@ -6,6 +6,7 @@
 //! | `guard` | which statements are run at all |
 //! | `run` | one statement, from its text to its rows |
 //! | `observations` | rows in memory and files as one table, within a scope |
+//! | `by_step` | what old days were cut down to, within a scope |
 //! | `memory` | rows in memory as a stream |
 //! | `barrier` | what keeps a statement's conditions away from hidden rows |
 //! | `pushdown` | what filters say about keys and times |
@@ -16,6 +17,7 @@
 //! | `steps` | means, extremes and counts step by step |
 
 mod barrier;
+mod by_step;
 mod cell;
 mod dimension;
 mod engine;

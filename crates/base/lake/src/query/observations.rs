@@ -314,7 +314,7 @@ impl Scan<'_> {
 }
 
 /// The columns asked for, those of the dimension looked up.
-fn columns(
+pub(crate) fn columns(
     rows: Arc<dyn ExecutionPlan>,
     asked: &SchemaRef,
     dimension: &Arc<Dimension>,
@@ -406,7 +406,7 @@ fn overlap(runs: &[Rows]) -> bool {
 }
 
 /// Spread over [`PARTITIONS`] so that each reads about as much.
-fn grouped(files: &[&File]) -> Vec<FileGroup> {
+pub(crate) fn grouped(files: &[&File]) -> Vec<FileGroup> {
     let mut order: Vec<&File> = files.to_vec();
     order.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.path.cmp(&b.path)));
     let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); PARTITIONS];
@@ -428,6 +428,6 @@ fn int(value: i32) -> Arc<dyn PhysicalExpr> {
     Arc::new(Literal::new(ScalarValue::Int32(Some(value))))
 }
 
-fn time(micros: i64) -> Arc<dyn PhysicalExpr> {
+pub(crate) fn time(micros: i64) -> Arc<dyn PhysicalExpr> {
     Arc::new(Literal::new(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()))))
 }

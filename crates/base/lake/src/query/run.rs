@@ -204,7 +204,7 @@ impl Engine {
         let began = Instant::now();
         let snapshot =
             tokio::time::timeout_at(deadline, self.source.snapshot()).await.map_err(too_late)??;
-        let last = Snapshot { hot: vec![self.source.last()], cold: None };
+        let last = Snapshot { hot: vec![self.source.last()], ..Snapshot::default() };
         let memory = self.config.memory >> 20;
         let session = self.session(snapshot, last, catalog, scope).map_err(|e| failure(&e, memory))?;
         let (schema_out, schema_in) = oneshot::channel();

@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub hot: Vec<Rows>,
     /// The table, if there is one.
     pub cold: Option<Cold>,
+    /// The table of steps, if there is one: columns as its files have them.
+    pub steps: Option<DeltaTable>,
 }
 
 /// The table at one version.

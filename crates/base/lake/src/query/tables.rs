@@ -49,6 +49,12 @@ pub fn tables() -> Vec<TableInfo> {
             OBSERVATIONS,
         ),
         table(
+            "observations_by_step",
+            ("旧日期按时间步长汇总的观测值", "old days, kept by step"),
+            &super::by_step::schema(),
+            STEPS,
+        ),
+        table(
             "datastreams",
             ("数据流", "datastreams"),
             &DATASTREAMS,
@@ -107,6 +113,22 @@ const OBSERVATIONS: &[(&str, &str)] = &[
     ("单位（UCUM）", "the unit, as UCUM writes it"),
 ];
 
+const STEPS: &[(&str, &str)] = &[
+    ("数据流编号", "the datastream's key"),
+    ("对象编码", "the code of its thing"),
+    ("测量项", "what it measures"),
+    ("区域路径，可用 in_area(area, '路径') 筛选", "the path of its area; in_area(area, 'path') filters"),
+    ("步长起点（UTC）", "when the step begins, UTC"),
+    ("步长（秒）", "how long it is, in seconds"),
+    ("平均值", "the mean of its samples"),
+    ("最小值", "the least"),
+    ("最大值", "the greatest"),
+    ("首个值", "the first"),
+    ("末个值", "the last"),
+    ("样本数", "how many samples"),
+    ("单位（UCUM）", "the unit, as UCUM writes it"),
+];
+
 fn table(
     name: &'static str,
     about: (&str, &str),
@@ -126,7 +148,7 @@ fn name_of(name: &str) -> &'static str {
     NAMES.iter().find(|n| **n == name).copied().unwrap_or_default()
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 24] = [
     "datastream",
     "thing",
     "property",
@@ -144,6 +166,13 @@ const NAMES: [&str; 17] = [
     "lat",
     "path",
     "level",
+    "step_seconds",
+    "mean",
+    "min",
+    "max",
+    "first",
+    "last",
+    "count",
 ];
 
 fn text(name: &str) -> Field {

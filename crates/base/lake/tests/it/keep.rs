@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use lake::query::{Engine, QueryConfig, Scope};
 use lake::{Downsample, Keep, Lake, LakeConfig};
 use model::observation::{Sample, quality};
-use model::{DatastreamKey, IsoDuration, Micros};
+use model::{AreaPath, DatastreamKey, IsoDuration, Micros};
 
 use crate::table::Failing;
 use crate::{all, append, in_folder, reopen, sample, with_store};
@@ -73,6 +74,53 @@ async fn days_become_coarser_and_go() {
     let means: Vec<f64> = all(&lake, 1).await.into_iter().map(|p| p.1).collect();
     let young = [1.0, 1e9, 2.0, 4.0, 8.0];
     assert_eq!(means, [&[7.0 / 3.0, 8.0, 7.0 / 3.0, 8.0][..], &young].concat(), "the curve has their means");
+    lake.close().await;
+}
+
+#[tokio::test]
+async fn what_days_were_cut_down_to_is_asked_in_sql_within_the_scope() {
+    use crate::query::{ask, catalog, texts};
+    let folder = tempfile::tempdir().unwrap();
+    let lake = filled(&in_folder(&folder), &[2, 6, 10]).await;
+    let cut = || keep("P20D", &[("P4D", "PT5M"), ("P8D", "PT1H")]);
+    lake.keep(vec![(DatastreamKey(1), cut()), (DatastreamKey(2), cut())]);
+    lake.clear().await.unwrap();
+    let engine = Engine::over(lake.clone(), QueryConfig::default()).unwrap();
+    // Datastream 1 lies in 50/1/, 2 in 50/2/.
+    let catalog = catalog(2);
+    let area = Scope::Areas(vec![AreaPath::parse("50/1/").unwrap()]);
+    let steps = "SELECT thing, unit, step_seconds, mean, min, max, first, last, count FROM observations_by_step \
+                 WHERE property = 'pressure' ORDER BY phenomenon_time";
+    let expected = [
+        "t-1 MPa 3600 2.3333333333333335 1.0 4.0 1.0 4.0 3",
+        "t-1 MPa 3600 8.0 8.0 8.0 8.0 8.0 1",
+        "t-1 MPa 300 1.5 1.0 2.0 1.0 2.0 2",
+        "t-1 MPa 300 4.0 4.0 4.0 4.0 4.0 1",
+        "t-1 MPa 300 8.0 8.0 8.0 8.0 8.0 1",
+    ];
+    assert_eq!(texts(&engine, &catalog, &area, steps).await, expected);
+    for (condition, count) in [
+        ("true", 5),
+        ("datastream IN (1, 2)", 5),
+        ("datastream = 2", 0),
+        ("count > 1", 2),
+        ("step_seconds = 300 AND mean < 5", 2),
+        ("phenomenon_time < now() - INTERVAL '8 days'", 2),
+        // A condition that fails on what is hidden does not tell of it: 2 is not seen, nor its steps.
+        ("1 / (datastream - 2) > -5", 5),
+    ] {
+        let sql = format!("SELECT count(*) FROM observations_by_step WHERE {condition}");
+        assert_eq!(texts(&engine, &catalog, &area, &sql).await, [count.to_string()], "{condition}");
+    }
+    let all = "SELECT count(*), count(DISTINCT thing) FROM observations_by_step";
+    assert_eq!(texts(&engine, &catalog, &Scope::All, all).await, ["10 2"]);
+    assert_eq!(texts(&engine, &catalog, &Scope::Areas(Vec::new()), all).await, ["0 0"]);
+    // Both tables side by side are the whole.
+    let whole =
+        "SELECT count(*) + (SELECT sum(count) FROM observations_by_step) FROM observations WHERE quality < 8";
+    assert_eq!(texts(&engine, &catalog, &area, whole).await, ["12"]);
+    let oracle = "SELECT count(*) FROM observations_by_step WHERE 1 / (datastream - 2) > -5";
+    assert!(ask(&engine, &catalog, &Scope::All, oracle).await.is_err());
     lake.close().await;
 }
 

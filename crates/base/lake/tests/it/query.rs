@@ -126,7 +126,7 @@ pub async fn cold(folder: &std::path::Path, commits: &[Rows], newest: bool) -> C
 }
 
 pub fn engine(hot: Vec<Rows>, cold: Option<Cold>) -> Engine {
-    Engine::new(Arc::new(Fixed(Snapshot { hot, cold })), QueryConfig::default()).unwrap()
+    Engine::new(Arc::new(Fixed(Snapshot { hot, cold, steps: None })), QueryConfig::default()).unwrap()
 }
 
 /// The answer's cells as texts, and what was read for it.

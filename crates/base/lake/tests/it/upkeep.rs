@@ -50,6 +50,28 @@ async fn what_was_taken_in_leaves_the_log_and_is_there_still() {
     }
 }
 
+/// At a high rate the log would reach its limit before it is time to put the last values down.
+#[tokio::test]
+async fn much_in_little_time_leaves_the_log_too() {
+    for (_kept, config) in each().await {
+        let config = LakeConfig { put_down_bytes: 5000, ..config };
+        let lake = Lake::open(config.clone()).await.unwrap();
+        let now = store::now();
+        let step = |n: i64| -> Vec<_> { (0..100).map(|k| sample(k, now.plus(n), n as f64)).collect() };
+        for n in 0..20 {
+            let seq = append(&lake, now, &step(n)).await;
+            lake.release(seq);
+        }
+        lake.take_in().await.unwrap();
+        let left = lake.segments_after(0, 99).await.unwrap().len();
+        let partition_open = matches!(config.database, LakeDatabase::Postgres { .. });
+        assert!(partition_open || left < 10, "{left} of 20 segments are in the log still");
+        let lake = reopen(lake, &config).await;
+        assert_eq!((all(&lake, 7).await.len(), last(&lake, 7)), (20, Some((now.0 + 19, 19.0))));
+        lake.close().await;
+    }
+}
+
 #[tokio::test]
 async fn a_log_that_was_lost_does_not_make_new_segments_old() {
     for (_kept, config) in each().await {

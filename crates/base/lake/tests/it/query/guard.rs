@@ -121,7 +121,8 @@ async fn what_is_too_deep_or_too_wide_is_refused_and_nothing_falls_over() {
 async fn rows_time_and_memory_are_bounded() {
     let many = rows((1..=50).flat_map(|key| (0..1000).map(move |s| (key, DAY + s * SECOND, f64::from(key)))));
     let config = QueryConfig { at_once: 1, wait: Duration::from_millis(50), memory: 16 << 20 };
-    let engine = Engine::new(Arc::new(Fixed(Snapshot { hot: vec![many], cold: None })), config).unwrap();
+    let engine =
+        Engine::new(Arc::new(Fixed(Snapshot { hot: vec![many], ..Snapshot::default() })), config).unwrap();
     let catalog = catalog(50);
     let limits = Limits { rows: 10, ..Limits::default() };
     for (sql, rows, truncated) in [
