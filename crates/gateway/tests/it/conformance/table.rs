@@ -90,7 +90,10 @@ fn no_statement_is_left_out() {
             let before = at.parse::<u32>().unwrap() - 1;
             // 5 begins 2.2.1 with its second.
             let is_first = before == 0 || (version, number) == ("5", "2.2.1-2");
-            assert!(is_first || all.contains(&*format!("{clause}-{before}")), "{clause}-{before} of {version}");
+            assert!(
+                is_first || all.contains(&*format!("{clause}-{before}")),
+                "{clause}-{before} of {version}"
+            );
         }
     }
 }
