@@ -25,7 +25,8 @@ pub struct GatewayConfig {
     /// QoS 1 messages of one connection that may wait for their acknowledgement (5: Receive
     /// Maximum; 3.1.1: its socket is not read meanwhile). 0 counts as 1.
     pub receive_maximum: u16,
-    /// The longest keep-alive in seconds; 5 is told (Server Keep Alive). 0 counts as 1.
+    /// The longest keep-alive in seconds, of a client without credentials at most 60; 5 is told
+    /// (Server Keep Alive). 0 counts as 1.
     pub max_keep_alive: u16,
     /// The longest that a session lives without a connection, in seconds; 3.1.1 without Clean Session
     /// gets so much.
@@ -46,8 +47,8 @@ pub struct GatewayConfig {
     pub topic_alias_maximum: u16,
     /// Clients without credentials get in. For conformance tests: every address must be loopback.
     pub anonymous: bool,
-    /// Any topic is routed to any subscriber, as by a plain broker. For conformance tests: every
-    /// address must be loopback.
+    /// Any topic is routed to any subscriber, as by a plain broker; only the filters `nosubscribe`
+    /// and `test/nosubscribe` are refused. For conformance tests: every address must be loopback.
     pub open_topics: bool,
     /// Batches that may wait while one is being committed; beyond, sockets are not read.
     pub queued_batches: usize,

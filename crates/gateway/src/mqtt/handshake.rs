@@ -25,6 +25,9 @@ use crate::topic::{Place, is_name, place};
 /// ever. The standard lets a server end an inactive client at any time (3.1.2.10).
 const SILENT_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest keep-alive of a client without credentials, in seconds: nobody vouches for it.
+const ANONYMOUS_KEEP_ALIVE: u16 = 60;
+
 /// The longest client identifier, in bytes.
 const CLIENT_ID: usize = 256;
 
@@ -199,7 +202,10 @@ async fn welcome(
             return Err(Refusal::told(version, "sessions-store", reason::SERVER_UNAVAILABLE));
         }
     }
-    let longest = config.max_keep_alive.max(1);
+    let longest = match party {
+        Party::Anonymous => config.max_keep_alive.clamp(1, ANONYMOUS_KEEP_ALIVE),
+        Party::Device(_) | Party::Integrator(_) => config.max_keep_alive.max(1),
+    };
     let (silence, server_keep_alive) = match (version, connect.keep_alive) {
         (Version::V3, 0) => (SILENT_DAY, None),
         (Version::V5, asked) if asked == 0 || asked > longest => (one_and_a_half(longest), Some(longest)),

