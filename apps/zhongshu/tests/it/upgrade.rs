@@ -1,7 +1,7 @@
 //! Databases of earlier versions open with this binary, and everything is there.
 //!
 //! `tests/fixtures/v<N>/` is one version's database: N counts the released schemas (v1 is hub 0.1,
-//! migrations 1 to 5). `<database>.json` says what is in it, and the files beside it are it:
+//! migrations 1 to 5; v2 its lake and doors, 1 to 9). `<database>.json` says what is in it, and the files beside it are it:
 //! `state.db.gz` and `observations.db.gz` for SQLite, `postgres.sql.gz` for PostgreSQL. A fixture is
 //! made once, by the binary of its version, and never again:
 //! `ZHONGSHU_MAKE_FIXTURE=v2 cargo test -p zhongshu --test it -- --ignored make_a_fixture`.

@@ -78,6 +78,8 @@ pub struct LakeConfig {
     /// After so many bytes of segments the last values are put down, ahead of their time: until then
     /// none of these segments may leave the log.
     pub put_down_bytes: usize,
+    /// Room that segments left and that was not needed for so long goes back to the disk (SQLite).
+    pub shrink_after: Duration,
     /// The most bytes of segments: beyond, the lake takes no more until the table has taken some in.
     pub log_limit: u64,
 }
@@ -103,6 +105,7 @@ impl LakeConfig {
             vacuum_every: Duration::from_secs(3600),
             keep_removed: Duration::from_secs(3600),
             put_down_bytes: 256 << 20,
+            shrink_after: Duration::from_secs(600),
             log_limit: 8 << 30,
         }
     }

@@ -1,8 +1,9 @@
 //! The rows of segments: a SQLite file of their own, or tables of the city's PostgreSQL.
 
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::Micros;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -95,6 +96,7 @@ const DROP_STEP: &str = "DELETE FROM segments WHERE seq <= $1
     AND seq IN (SELECT seq FROM segments ORDER BY seq LIMIT 64)";
 /// SQLite: pages given back to the disk at a time…
 const SHRINK_STEP: &str = "PRAGMA incremental_vacuum(512)";
+const SHRINK_PAGES: i64 = 512;
 /// … down to this many, which the next segments take again.
 const SPARE_PAGES: i64 = 2048;
 
@@ -168,6 +170,7 @@ pub(crate) enum Log {
         writer: Mutex<Option<SqliteConnection>>,
         options: SqliteConnectOptions,
         readers: SqlitePool,
+        spare: std::sync::Mutex<Spare>,
     },
     Postgres {
         writer: Mutex<Option<PgConnection>>,
@@ -176,6 +179,34 @@ pub(crate) enum Log {
         /// Numbers below have their partition.
         ready_to: AtomicI64,
     },
+}
+
+/// The pages of the file that nothing is in. Giving them back moves the newest segments into them,
+/// so that a log which takes its room again every minute would be moved for nothing: only what
+/// stayed spare for long goes.
+pub(crate) struct Spare {
+    /// The fewest since then.
+    least: i64,
+    since: Instant,
+}
+
+impl Spare {
+    fn new() -> Self {
+        Self { least: i64::MAX, since: Instant::now() }
+    }
+
+    fn seen(&mut self, pages: i64) {
+        self.least = self.least.min(pages);
+    }
+
+    /// The pages that were not needed for so long; then it begins anew.
+    fn surplus(&mut self, long: Duration) -> i64 {
+        if self.since.elapsed() < long {
+            return 0;
+        }
+        let least = std::mem::replace(self, Self::new()).least;
+        if least == i64::MAX { 0 } else { least }
+    }
 }
 
 /// Runs a query that reads on either pool.
@@ -215,7 +246,8 @@ impl Log {
                     .connect_with(options.clone().pragma("query_only", "on"))
                     .await
                     .map_err(|e| cannot(&e))?;
-                Ok(Self::Sqlite { writer: Mutex::new(Some(writer)), options, readers })
+                let spare = std::sync::Mutex::new(Spare::new());
+                Ok(Self::Sqlite { writer: Mutex::new(Some(writer)), options, readers, spare })
             }
             LakeDatabase::Postgres { url } => {
                 let cannot = |e: &dyn std::fmt::Display| LakeError::Setup(e.to_string());
@@ -251,7 +283,7 @@ impl Log {
         }
         // The connection goes back only after success: what an error left it in, nobody knows.
         match self {
-            Self::Sqlite { writer, options, readers } => {
+            Self::Sqlite { writer, options, readers, .. } => {
                 let mut slot = writer.lock().await;
                 if readers.is_closed() {
                     return Err(LakeError::Unavailable("they are closed".into()));
@@ -367,33 +399,45 @@ impl Log {
     }
 
     /// Drops the segments up to `to` (on PostgreSQL those of partitions that end by then) and
-    /// gives their room back. In steps: a commit of observations waits for one at most.
-    pub(crate) async fn drop_to(&self, to: u64) -> Result<(), LakeError> {
+    /// gives the room back that was not needed for `long`. In steps: a commit of observations waits
+    /// for one at most.
+    pub(crate) async fn drop_to(&self, to: u64, long: Duration) -> Result<(), LakeError> {
         let to = i64::try_from(to).unwrap_or(i64::MAX);
         match self {
-            Self::Sqlite { writer, options, .. } => {
+            Self::Sqlite { writer, options, spare, .. } => {
+                let see = |pages| spare.lock().unwrap_or_else(PoisonError::into_inner).seen(pages);
+                // Before anything goes: how much of the room was taken again.
+                let mut first = true;
+                let mut surplus = None;
                 let mut shrunk = false;
                 loop {
                     let mut slot = writer.lock().await;
                     let mut connection = connected!(slot, SqliteConnection, options);
+                    if std::mem::take(&mut first) {
+                        see(free_pages(&mut connection).await?);
+                    }
                     let deleted =
                         sqlx::query(DROP_STEP).bind(to).execute(&mut connection).await?.rows_affected();
-                    let mut spare = 0;
                     if deleted == 0 {
-                        let query = sqlx::query_as("PRAGMA freelist_count");
-                        (spare,) = query.fetch_one(&mut connection).await?;
-                        if spare > SPARE_PAGES {
-                            sqlx::raw_sql(SHRINK_STEP).execute(&mut connection).await?;
-                            shrunk = true;
+                        let pages = free_pages(&mut connection).await?;
+                        see(pages);
+                        let left = match surplus {
+                            None => spare.lock().unwrap_or_else(PoisonError::into_inner).surplus(long),
+                            Some(left) => pages.min(left),
+                        };
+                        if left <= SPARE_PAGES {
+                            if shrunk {
+                                // The file gets shorter when its write-ahead log is carried over.
+                                sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)")
+                                    .execute(&mut connection)
+                                    .await?;
+                            }
+                            *slot = Some(connection);
+                            return Ok(());
                         }
-                    }
-                    if deleted == 0 && spare <= SPARE_PAGES {
-                        if shrunk {
-                            // The file gets shorter when its write-ahead log is carried over.
-                            sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await?;
-                        }
-                        *slot = Some(connection);
-                        return Ok(());
+                        sqlx::raw_sql(SHRINK_STEP).execute(&mut connection).await?;
+                        surplus = Some(left - SHRINK_PAGES);
+                        shrunk = true;
                     }
                     *slot = Some(connection);
                 }
@@ -534,4 +578,10 @@ async fn roll_forward(connection: &mut SqliteConnection) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// SQLite's pages that nothing is in.
+async fn free_pages(connection: &mut SqliteConnection) -> Result<i64, LakeError> {
+    let (pages,) = sqlx::query_as("PRAGMA freelist_count").fetch_one(connection).await?;
+    Ok(pages)
 }

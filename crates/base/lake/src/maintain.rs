@@ -45,6 +45,7 @@ pub(crate) struct Upkeep {
     at_rows: u64,
     optimise_every: Duration,
     vacuum_every: Duration,
+    shrink_after: Duration,
     log_limit: u64,
     /// Rows committed and not in the table.
     waiting: AtomicU64,
@@ -66,6 +67,7 @@ impl Upkeep {
             at_rows: config.take_in_rows as u64,
             optimise_every: config.optimise_every,
             vacuum_every: config.vacuum_every,
+            shrink_after: config.shrink_after,
             log_limit: config.log_limit,
             waiting: AtomicU64::new(0),
             log_bytes: AtomicU64::new(0),
@@ -253,7 +255,7 @@ impl Lake {
             (upkeep.released.load(Ordering::Relaxed), upkeep.put_down.load(Ordering::Relaxed));
         let to = self.cold.view().compacted_to.min(released).min(put_down);
         if to > 0 {
-            self.log.drop_to(to).await?;
+            self.log.drop_to(to, upkeep.shrink_after).await?;
         }
         let bytes = self.log.bytes().await?;
         upkeep.log_bytes(bytes);

@@ -195,7 +195,7 @@ async fn enhanced_authentication_is_refused() {
 
 #[tokio::test]
 async fn connack_announces_what_there_is() {
-    let hub = Plain::with(|config| config.max_keep_alive = 40).await;
+    let hub = Plain::with(|config| config.max_keep_alive = 50).await;
     let asks = [expiry(u32::MAX), vec![0x19, 1]].concat();
     let (_raw, connack) = hub.join(Hello { keep_alive: 0, properties: asks, ..Hello::default() }).await;
     let told = connack.properties();
@@ -204,7 +204,7 @@ async fn connack_announces_what_there_is() {
     assert!(has(&two(0x21, 1024)), "receive maximum");
     assert!(has(&four(0x27, 65_536)), "maximum packet size");
     assert!(has(&two(0x22, 16)), "topic alias maximum");
-    assert!(has(&two(0x13, 40)), "server keep alive");
+    assert!(has(&two(0x13, 50)), "server keep alive");
     // Nothing says that QoS, retain, wildcards, identifiers or sharing were missing; and no
     // response information, server reference or authentication was asked for or offered.
     for absent in [0x24, 0x25, 0x28, 0x29, 0x2A, 0x1A, 0x1C, 0x15, 0x16] {
