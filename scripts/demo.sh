@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The demo: the city comes in by the doors of production, then hub and simulator run until Ctrl-C.
 # DEMO_FOLDER  where its data lies (made anew each time)   default demo-data
-# DEMO_HTTP, DEMO_MQTT, DEMO_CONTROL  addresses, on loopback
+# DEMO_HTTP, DEMO_MQTT, DEMO_CONTROL, DEMO_GATEWAY  addresses, on loopback
 # DEMO_SPEED   how much faster durations in processes run   default 20 (ten minutes are thirty seconds)
 # DEMO_FAULTS  the script of faults                         default apps/citysim/faults/demo.toml
 set -euo pipefail
@@ -11,11 +11,20 @@ folder=${DEMO_FOLDER:-demo-data}
 http=${DEMO_HTTP:-127.0.0.1:8080}
 mqtt=${DEMO_MQTT:-127.0.0.1:1883}
 control=${DEMO_CONTROL:-127.0.0.1:8099}
+gateway=${DEMO_GATEWAY:-127.0.0.1:8098}
 speed=${DEMO_SPEED:-20}
 faults=${DEMO_FAULTS:-apps/citysim/faults/demo.toml}
 bin=${CARGO_TARGET_DIR:-target}/debug
 hub=("$bin/zhongshu" --data-folder "$folder/hub" --http "$http" --mqtt "$mqtt" --process-speed "$speed" --log "${DEMO_LOG:-warn}")
 if [ -n "${DEMO_DATABASE:-}" ]; then hub+=(--database "$DEMO_DATABASE"); fi
+
+# Messages to people go to a stand-in, which shows them and sends them to nobody.
+CITYSIM_GATEWAY_SECRET=$(head -c 24 /dev/urandom | base64)
+export CITYSIM_GATEWAY_SECRET
+export ZHONGSHU_NOTIFICATION_GATEWAY="http://$gateway/messages" ZHONGSHU_NOTIFICATION_GATEWAY_SECRET="$CITYSIM_GATEWAY_SECRET"
+export ZHONGSHU_NOTIFICATION_CHANNELS='wecom sms voice' ZHONGSHU_NOTIFICATION_NEXT_AFTER=20s ZHONGSHU_PUBLIC_URL="http://$http"
+# A demo may be shown at night.
+export ZHONGSHU_NOTIFICATION_QUIET=none
 
 rm -rf "$folder"
 mkdir -p "$folder"
@@ -34,17 +43,26 @@ account --login property  --name 王强   --grant property-manager@jz          -
 account --login property2 --name 李梅   --grant property-manager@jz          --duty property-duty@jz
 account --login resident  --name 赵阿姨 --grant resident@jz-03
 
+"${hub[@]}" admin contact --login district --wecom zhoumin --phone 13800000001
+"${hub[@]}" admin contact --login street --wecom liuyang --phone 13800000002
+"${hub[@]}" admin contact --login community --phone 13800000003
+"${hub[@]}" admin contact --login property --phone 13800000004
+"${hub[@]}" admin contact --login property2 --wecom limei --phone 13800000005
+
 "${hub[@]}" serve > "$folder/hub.log" 2>&1 &
 hub_pid=$!
-sim_pid=
+sim_pid= gateway_pid=
 end() {
   trap - EXIT INT TERM
+  [ -n "$gateway_pid" ] && kill "$gateway_pid" 2>/dev/null || true
   [ -n "$sim_pid" ] && kill "$sim_pid" 2>/dev/null || true
   kill "$hub_pid" 2>/dev/null || true
   wait 2>/dev/null || true
 }
 trap end EXIT
 trap 'exit 0' INT TERM
+"$bin/citysim" gateway --listen "$gateway" > "$folder/gateway.log" 2>&1 &
+gateway_pid=$!
 
 for _ in $(seq 100); do
   curl -fsS "http://$http/readyz" >/dev/null 2>&1 && break
@@ -58,6 +76,7 @@ sim_pid=$!
 cat <<TXT
 
   中枢 Zhongshu 演示 · demo            http://$http
+  通知网关替身 gateway stand-in        http://$gateway
 
   账号 account   一次性口令 one-time password   层级 level
 TXT
@@ -71,7 +90,7 @@ cat <<TXT
   20 秒后 3 栋立管爆裂，60 秒后 11 栋另一处故障无人处理，逐级上报。流程时限加快 $speed 倍。
   In 20 s a riser of building 3 bursts; at 60 s another fault in building 11 is left alone and climbs
   its levels. Durations of processes run $speed times faster.
-  日志 logs: $folder/hub.log, $folder/citysim.log        Ctrl-C 结束 ends the demo
+  日志 logs: $folder/hub.log, $folder/citysim.log, $folder/gateway.log   Ctrl-C 结束 ends the demo
 TXT
 wait -n "$hub_pid" "$sim_pid" || true
 echo 'demo: hub or simulator ended; see the logs'

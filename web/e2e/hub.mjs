@@ -81,7 +81,7 @@ export function databases() {
  */
 export async function startDemo(database, { speed = 60, end = 'SIGTERM' } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'zhongshu-e2e-'))
-  const [http, mqtt, control] = await Promise.all([freePort(), freePort(), freePort()])
+  const [http, mqtt, control, gateway] = await Promise.all([freePort(), freePort(), freePort(), freePort()])
   const faults = join(folder, 'none.toml')
   writeFileSync(faults, '# No faults by script: the tests start them by the control door.\n')
   const own = database.server ? ownDatabase(database.server) : null
@@ -95,7 +95,7 @@ export async function startDemo(database, { speed = 60, end = 'SIGTERM' } = {}) 
     env: {
       ...process.env,
       CARGO_TARGET_DIR: process.env.CARGO_TARGET_DIR ?? join(root, 'target'),
-      DEMO_FOLDER: join(folder, 'demo'), DEMO_HTTP: `127.0.0.1:${http}`, DEMO_MQTT: `127.0.0.1:${mqtt}`, DEMO_CONTROL: `127.0.0.1:${control}`,
+      DEMO_FOLDER: join(folder, 'demo'), DEMO_HTTP: `127.0.0.1:${http}`, DEMO_MQTT: `127.0.0.1:${mqtt}`, DEMO_CONTROL: `127.0.0.1:${control}`, DEMO_GATEWAY: `127.0.0.1:${gateway}`,
       DEMO_SPEED: String(speed), DEMO_FAULTS: faults, DEMO_LOG: 'info', ...(own ? { DEMO_DATABASE: own.url } : {}),
     },
   })
@@ -159,6 +159,15 @@ export async function startDemo(database, { speed = 60, end = 'SIGTERM' } = {}) 
     async fault(kind, target, more = {}) {
       const response = await fetch(`${door}/faults`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ kind, target, ...more }) })
       if (response.status !== 202) throw new Error(`the control door refused ${kind} of ${target}: ${response.status} ${await response.text()}`)
+    },
+    /** What the stand-in for the gateway was sent, oldest first. */
+    async messages() {
+      return (await fetch(`http://127.0.0.1:${gateway}/messages`)).json()
+    },
+    /** Tells the stand-in which channels are dead or refused. */
+    async gatewayMode(mode) {
+      const response = await fetch(`http://127.0.0.1:${gateway}/mode`, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify(mode) })
+      if (response.status !== 204) throw new Error(`the gateway's stand-in answers ${response.status}`)
     },
     async city() {
       return (await fetch(`${door}/state`)).json()

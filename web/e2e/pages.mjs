@@ -20,6 +20,8 @@ export const tour = ({ alert, task }) => [
   } },
   { name: 'tasks', path: '/tasks', who: 'officer', ready: (page) => page.getByTestId('task-row').first().waitFor() },
   { name: 'task', path: task, who: 'officer', ready: (page) => page.getByTestId('handover').waitFor() },
+  { name: 'notifications', path: '/notifications', who: 'officer', ready: (page) => page.getByTestId('delivery').first().waitFor() },
+  { name: 'inbox', path: '/inbox', who: 'officer', ready: (page) => page.getByTestId('inbox-message').first().waitFor() },
   { name: 'building', path: '/building', who: 'resident', ready: (page) => page.getByTestId('notice-card').first().waitFor() },
   { name: 'missing', path: '/nowhere', who: 'officer', ready: (page) => page.locator('main h1').waitFor() },
 ]

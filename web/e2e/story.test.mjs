@@ -7,6 +7,7 @@ import { Stage, launch } from './browser.mjs'
 import { burst } from './burst.mjs'
 import { climb, leaveAlone } from './climb.mjs'
 import { failures, goodbye } from './failures.mjs'
+import { notified } from './notified.mjs'
 import { pages } from './pages.mjs'
 import { query } from './query.mjs'
 
@@ -27,6 +28,7 @@ for (const database of databases()) {
     leaveAlone(world)
     failures(world)
     climb(world)
+    notified(world)
     // The pages are the same on every database; walking through all of them once is enough.
     if (!database.server) pages(world)
     query(world)

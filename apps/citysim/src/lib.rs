@@ -11,10 +11,12 @@
 //! | [`faults`] | a burst, a leak, a silent device, malformed payloads: scripts and single faults |
 //! | [`fleet`] | the hydrants running: samples by interval and by exception, answers to commands |
 //! | [`control`] | a small HTTP door on loopback to start a fault now and to look at the state |
+//! | [`gateway`] | a stand-in for the gateway of SMS, voice and WeCom: shows what the hub sends |
 
 pub mod city;
 pub mod client;
 pub mod control;
 pub mod faults;
 pub mod fleet;
+pub mod gateway;
 pub mod hydraulics;

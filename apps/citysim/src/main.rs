@@ -61,6 +61,15 @@ enum Command {
         #[arg(long)]
         control: Option<SocketAddr>,
     },
+    /// Stand in for the city's gateway of SMS, voice and WeCom messages, until SIGINT or SIGTERM.
+    Gateway {
+        /// A loopback address.
+        #[arg(long, default_value = "127.0.0.1:8098")]
+        listen: SocketAddr,
+        /// What messages are signed with.
+        #[arg(long, env = "CITYSIM_GATEWAY_SECRET", hide_env_values = true)]
+        secret: String,
+    },
 }
 
 fn main() -> Result<()> {
@@ -82,6 +91,10 @@ fn main() -> Result<()> {
             let config = FleetConfig { mqtt, city, secrets, interval, time_scale, seed };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(run(&config, faults, control))
+        }
+        Command::Gateway { listen, secret } => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(gateway(listen, &secret))
         }
     }
 }
@@ -109,6 +122,17 @@ async fn run(config: &FleetConfig, faults: Option<PathBuf>, control: Option<Sock
     fleet.stop().await;
     line(&handle);
     Ok(())
+}
+
+async fn gateway(listen: SocketAddr, secret: &str) -> Result<()> {
+    let listener = citysim::gateway::bind(listen).await?;
+    println!("gateway: http://{}", listener.local_addr()?);
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        served = citysim::gateway::serve(listener, citysim::gateway::Gateway::new(secret)) => Ok(served?),
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 /// A line every ten seconds.

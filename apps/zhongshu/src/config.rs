@@ -8,6 +8,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::Micros;
+use platform::notification::{
+    Channel, GatewayConfig, Internal, MailConfig, NotificationConfig, QuietHours, Secret,
+};
 use serde::Deserialize;
 
 /// Variables that begin like ours and are not configuration.
@@ -71,6 +75,26 @@ pub struct Config {
     pub lake_memory: usize,
     /// The largest file of observations that may be imported, in bytes.
     pub import_largest: u64,
+    /// The outside channels to people, the first choice first: `wecom sms voice email`.
+    pub notification_channels: String,
+    /// For how long a channel may fail before the next one is used: `2m`, `PT2M`.
+    pub notification_next_after: String,
+    /// When those are left in peace who have not chosen otherwise: `22:00-07:00`, or `none`.
+    pub notification_quiet: String,
+    /// Where messages by SMS, voice and WeCom are posted; those channels are not served without.
+    pub notification_gateway: Option<String>,
+    /// What these messages are signed with.
+    pub notification_gateway_secret: Option<Secret>,
+    /// The server that takes e-mail: `smtps://user:password@host:465`; not served without.
+    pub notification_smtp: Option<Secret>,
+    /// The sender of e-mail: `中枢 <hub@example.org>`.
+    pub notification_from: Option<String>,
+    /// Which addresses inside networks of one's own webhooks may reach: `false`, `true`, or prefixes.
+    pub notification_internal: String,
+    /// Certificates (PEM) that gateway and webhooks are trusted by beside the machine's own.
+    pub notification_certificates: Option<PathBuf>,
+    /// Where people open the pages, for links in messages: `https://hub.example.org`.
+    pub public_url: Option<String>,
 }
 
 /// How log lines look.
@@ -116,7 +140,7 @@ impl From<config::ConfigError> for ConfigError {
 }
 
 /// Every key, as the fields of [`Config`].
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 32] = [
     "data_folder",
     "database",
     "http",
@@ -139,6 +163,16 @@ const KEYS: [&str; 22] = [
     "lake_optimise_every",
     "lake_memory",
     "import_largest",
+    "notification_channels",
+    "notification_next_after",
+    "notification_quiet",
+    "notification_gateway",
+    "notification_gateway_secret",
+    "notification_smtp",
+    "notification_from",
+    "notification_internal",
+    "notification_certificates",
+    "public_url",
 ];
 
 /// A key that is not one of ours is more often misspelt than meant for somebody else.
@@ -203,6 +237,10 @@ impl Config {
             .set_default("lake_compact_every", "60s")?
             .set_default("lake_optimise_every", "10m")?
             .set_default("lake_memory", 256)?
+            .set_default("notification_channels", "wecom sms voice email")?
+            .set_default("notification_next_after", "2m")?
+            .set_default("notification_quiet", QuietHours::default().to_string())?
+            .set_default("notification_internal", "false")?
             .set_default("import_largest", watch::bulk::BulkConfig::LARGEST)?;
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
@@ -223,6 +261,7 @@ impl Config {
             });
         }
         config.lake_paces()?;
+        config.notification()?;
         if (config.https.is_some() || config.mqtts.is_some())
             && (config.tls_certificate.is_none() || config.tls_key.is_none())
         {
@@ -260,6 +299,59 @@ impl Config {
             pace("lake_compact_every", &self.lake_compact_every)?,
             pace("lake_optimise_every", &self.lake_optimise_every)?,
         ])
+    }
+
+    /// How people and systems are told.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the key.
+    pub fn notification(&self) -> Result<NotificationConfig, ConfigError> {
+        let wrong = |key: &'static str, value: &str| {
+            let value = value.to_owned();
+            move |reason: String| ConfigError::Value { key, value, reason }
+        };
+        let order = Channel::order(&self.notification_channels)
+            .map_err(wrong("notification_channels", &self.notification_channels))?;
+        let text = &self.notification_next_after;
+        let refuse = wrong("notification_next_after", text);
+        let next_after = match text.parse::<jiff::SignedDuration>() {
+            Ok(after) if (1..=86_400).contains(&after.as_secs()) => after.as_secs() * Micros::SECOND,
+            Ok(_) => return Err(refuse("must lie between one second and one day".into())),
+            Err(e) => return Err(refuse(e.to_string())),
+        };
+        let quiet = QuietHours::parse(&self.notification_quiet)
+            .map_err(wrong("notification_quiet", &self.notification_quiet))?;
+        let gateway = match (&self.notification_gateway, &self.notification_gateway_secret) {
+            (None, None) => None,
+            (Some(url), Some(secret)) => Some(GatewayConfig { url: url.clone(), secret: secret.clone() }),
+            _ => {
+                let refuse = wrong("notification_gateway, notification_gateway_secret", "one of them");
+                return Err(refuse("a gateway needs both".into()));
+            }
+        };
+        let mail = match (&self.notification_smtp, &self.notification_from) {
+            (None, None) => None,
+            (Some(url), Some(from)) => Some(MailConfig { url: url.clone(), from: from.clone() }),
+            _ => {
+                let refuse = wrong("notification_smtp, notification_from", "one of them");
+                return Err(refuse("e-mail needs both".into()));
+            }
+        };
+        let internal = Internal::parse(&self.notification_internal)
+            .map_err(wrong("notification_internal", &self.notification_internal))?;
+        let certificates = match &self.notification_certificates {
+            None => Vec::new(),
+            Some(file) => std::fs::read(file).map_err(|e| {
+                wrong("notification_certificates", &file.display().to_string())(format!("does not read: {e}"))
+            })?,
+        };
+        let public_url = self.public_url.clone();
+        if let Some(url) =
+            public_url.as_ref().filter(|u| !u.starts_with("https://") && !u.starts_with("http://"))
+        {
+            return Err(wrong("public_url", url)("must begin with https:// or http://".into()));
+        }
+        Ok(NotificationConfig { order, next_after, quiet, gateway, mail, internal, certificates, public_url })
     }
 
     /// The city's time zone.
@@ -322,6 +414,14 @@ mod tests {
             ("https = \"127.0.0.1:1\"", vec![], "tls_certificate"),
             ("mqtt_anonymous = true\nhttp = \"0.0.0.0:1\"", vec![], "loopback"),
             ("lake_compact_every = \"0s\"", vec![], "lake_compact_every"),
+            ("notification_channels = \"sms fax\"", vec![], "notification_channels"),
+            ("notification_next_after = \"0s\"", vec![], "notification_next_after"),
+            ("notification_quiet = \"night\"", vec![], "notification_quiet"),
+            ("notification_gateway = \"https://a.b/\"", vec![], "needs both"),
+            ("notification_from = \"a@b.c\"", vec![], "needs both"),
+            ("notification_internal = \"10.0.0.0\"", vec![], "notification_internal"),
+            ("notification_certificates = \"/nowhere\"", vec![], "notification_certificates"),
+            ("public_url = \"hub\"", vec![], "public_url"),
             ("", vec![("ZHONGSHU_HTPP".to_owned(), "1".to_owned())], "variable ZHONGSHU_HTPP"),
         ] {
             std::fs::write(&file, toml).unwrap();

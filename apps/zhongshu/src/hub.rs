@@ -10,6 +10,7 @@ use lake::query::{Engine, QueryConfig};
 use lake::{Lake, LakeConfig, LakeLocation};
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::http::RouteAccess;
+use platform::notification::Notifications;
 use platform::{Platform, PlatformConfig, pack, person};
 use store::{Store, StoreConfig};
 use tokio::net::TcpListener;
@@ -146,7 +147,8 @@ impl Hub {
         let packs = pack::installed(&store).await?;
         let files = config.data_folder.join("files");
         let platform_config = PlatformConfig { files, secure_cookies: config.secure_cookies };
-        let platform = Platform::open(store.clone(), &packs, platform_config).await?;
+        let notifications = Notifications::new(store.clone(), config.notification()?)?;
+        let platform = Platform::open_with(store.clone(), &packs, platform_config, notifications).await?;
         let lake = Lake::open(lake_config(&config)?).await?;
         let watch = Watch::open(store.clone(), platform.clone(), lake.clone(), &packs).await?;
         let bulk_config =
@@ -216,6 +218,7 @@ impl Hub {
             servers.push(tokio::spawn(serve(listener, Some(tls), application, rooms.stop.clone())));
         }
         servers.push(tokio::spawn(follow_tokens(rooms.clone(), gateway.integrators())));
+        servers.push(rooms.platform.notifications().start());
         if let Some(certificate) = certificate {
             servers.push(tokio::spawn(certificate.follow(rooms.stop.clone())));
         }
@@ -280,6 +283,7 @@ impl Hub {
 
     async fn stop_in_order(self) {
         self.rooms.stop.cancel();
+        self.rooms.platform.notifications().stop();
         self.gateway.stop().await;
         for server in self.servers {
             if let Err(e) = server.await {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use zhongshu::commands::{admin, backup, check, import, load, pack, restore, token};
+use zhongshu::commands::{admin, backup, check, contact, import, load, pack, restore, token};
 use zhongshu::hub::open_store;
 use zhongshu::{Config, Hub, telemetry};
 
@@ -98,6 +98,9 @@ enum Command {
 enum AdminCommand {
     /// Makes an account (or renews its password) and prints a one-time password.
     Create(admin::Create),
+    /// Sets where a person is reached and when not; what is not given stays as it is. While the hub
+    /// runs everybody does it for themselves, on the page of messages.
+    Contact(contact::SetContact),
 }
 
 #[derive(Subcommand)]
@@ -216,6 +219,12 @@ async fn execute(config: Config, command: Command) -> anyhow::Result<()> {
             store.stop().await;
             println!("{login}\t{}", result?);
             Ok(())
+        }
+        Command::Admin(AdminCommand::Contact(contact)) => {
+            let store = open_store(&config).await?;
+            let result = contact::set(&store, contact).await;
+            store.stop().await;
+            result
         }
         Command::Token(command) => {
             let store = open_store(&config).await?;

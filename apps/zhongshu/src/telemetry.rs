@@ -55,7 +55,7 @@ pub fn metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// The ten metrics that matter, with what they mean; docs/operations.md says what to do.
+/// The metrics that matter, with what they mean; docs/operations.md says what to do.
 fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_gauge!("zhongshu_mqtt_connections", "devices connected now");
@@ -77,6 +77,17 @@ fn describe() {
     describe_gauge!("zhongshu_alerts_open", "alerts not resolved, by severity");
     describe_gauge!("zhongshu_cases_open", "cases not closed");
     describe_gauge!("zhongshu_tasks_overdue", "open tasks past their due time");
+    describe_counter!(
+        "zhongshu_notifications_total",
+        "tries of notifications, by channel and what came of them"
+    );
+    describe_gauge!("zhongshu_notifications_waiting", "deliveries not settled, by channel");
+    describe_gauge!(
+        "zhongshu_notifications_oldest_seconds",
+        Unit::Seconds,
+        "how late the oldest delivery is, by channel"
+    );
+    describe_gauge!("zhongshu_notifications_dead", "deliveries that no channel took; page 通知");
     describe_histogram!("zhongshu_command_seconds", Unit::Seconds, "a set of commands, begin to commit");
     describe_histogram!("zhongshu_http_request_seconds", Unit::Seconds, "a request, by method and status");
 }

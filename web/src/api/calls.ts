@@ -1,6 +1,6 @@
 // One function a call: pages say what they want, not how it is fetched.
 import { client, take } from './client'
-import type { AreaLevel } from './contract'
+import type { AreaLevel, Contact } from './contract'
 import { ApiError, fromResponse } from './problem'
 
 export const api = {
@@ -38,6 +38,16 @@ export const api = {
   queryCsv: (sql: string) => take(client.POST('/api/v1/query', { body: { sql, limit: 100_000 }, headers: { Accept: 'text/csv' }, parseAs: 'blob' })) as Promise<unknown> as Promise<Blob>,
 
   notices: (after?: string) => take(client.GET('/api/v1/notices', { params: { query: { limit: 50, ...(after ? { after } : {}) } } })),
+
+  notifications: (query: { state?: string; channel?: 'in-page' | 'wecom' | 'sms' | 'voice' | 'email' | 'webhook'; person?: string; case?: string; q?: string; limit?: number; after?: string }) => take(client.GET('/api/v1/notifications', { params: { query } })),
+  notification: (id: string) => take(client.GET('/api/v1/notifications/{id}', { params: { path: { id } } })),
+  resend: (ids: string[], key: string) => take(client.POST('/api/v1/notifications/resend', { headers: { 'Idempotency-Key': key }, body: { ids } })),
+  channels: () => take(client.GET('/api/v1/channels')),
+  inbox: (after?: string) => take(client.GET('/api/v1/inbox', { params: { query: { limit: 30, ...(after ? { after } : {}) } } })),
+  unread: async () => (await take(client.GET('/api/v1/inbox', { params: { query: { limit: 1 } } }))).unread,
+  readInbox: (upTo: string | null) => take(client.POST('/api/v1/inbox/read', { body: { up_to: upTo } })),
+  contact: () => take(client.GET('/api/v1/contact')),
+  keepContact: (contact: Contact) => take(client.PUT('/api/v1/contact', { body: contact })),
 
   /** The process's diagram, as a modeller draws it. */
   async diagram(process: string, version: number): Promise<string> {

@@ -76,5 +76,10 @@ export type Task = Answer<'Task'>
 export type TaskDetail = Answer<'TaskDetail'>
 export type Candidate = Answer<'PersonRef'>
 
+export type DeliveryState = Schemas['DeliveryState']
+export type Delivery = Answer<'Delivery'>
+export type InboxMessage = Answer<'InboxMessage'>
+export type Contact = Answer<'Contact'>
+
 export type FileRef = Answer<'FileRef'>
 export type Notice = Answer<'Notice'>

@@ -140,6 +140,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How the channels do, by what was told in the caller's areas. */
+        get: operations["get_channels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/contact": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where I am reached. */
+        get: operations["get_contact"];
+        /** Change where I am reached: what is left out is not kept. */
+        put: operations["put_contact"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/datastreams/{key}/aggregate": {
         parameters: {
             query?: never;
@@ -261,6 +296,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/inbox": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What I was told, newest first. */
+        get: operations["get_inbox"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/inbox/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** I have read my messages. */
+        post: operations["post_inbox_read"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/map/things": {
         parameters: {
             query?: never;
@@ -287,6 +356,74 @@ export interface paths {
         };
         /** Notices of my areas, current ones first. */
         get: operations["get_notices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Deliveries, newest first. */
+        get: operations["get_notifications"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notifications.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same as CSV for a spreadsheet, 10,000 at most. */
+        get: operations["get_notifications_csv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notifications/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send again what was given up. */
+        post: operations["post_notifications_resend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notifications/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One delivery with its tries. */
+        get: operations["get_notifications_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -570,6 +707,41 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Webhooks, by name. */
+        get: operations["get_webhooks"];
+        put?: never;
+        /** Make a webhook; its secret is in this answer and nowhere else. */
+        post: operations["post_webhooks"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a webhook. */
+        delete: operations["delete_webhooks_name"];
         options?: never;
         head?: never;
         patch?: never;
@@ -932,6 +1104,47 @@ export interface components {
          */
         CaseState: "open" | "closed" | "cancelled";
         /**
+         * @description A channel.
+         * @enum {string}
+         */
+        Channel: "in-page" | "wecom" | "sms" | "voice" | "email" | "webhook";
+        /** @description How a channel does. */
+        ChannelHealth: {
+            /**
+             * Format: int64
+             * @description Accepted in the last 24 hours.
+             */
+            accepted: number;
+            channel: components["schemas"]["Channel"];
+            /**
+             * Format: int64
+             * @description Given up, waiting for an operator.
+             */
+            dead: number;
+            /**
+             * Format: int64
+             * @description Given up for the next channel in the last 24 hours.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description How many of the waiting are held back by quiet hours.
+             */
+            held: number;
+            last_reason?: string | null;
+            oldest_waiting_at?: components["schemas"]["Instant"] | null;
+            /** @description Its place among the channels to people, from 1; `null` when it is in none. */
+            place?: number | null;
+            /** @description Whether the hub is set up to send on it. */
+            served: boolean;
+            /** Format: int64 */
+            waiting: number;
+        };
+        /** @description The channels. */
+        ChannelHealthList: {
+            items: components["schemas"]["ChannelHealth"][];
+        };
+        /**
          * @description What a column holds.
          * @enum {string}
          */
@@ -940,6 +1153,16 @@ export interface components {
         Completion: {
             /** @description As the form's schema says. */
             values: Record<string, never>;
+        };
+        /** @description Where I am reached, and when not. */
+        Contact: {
+            email?: string | null;
+            /** @description With or without the country's number: `13812345678`, `+8613812345678`. */
+            phone?: string | null;
+            /** @description `22:00-07:00` or `none`; the city's when absent. */
+            quiet?: string | null;
+            /** @description My user id in WeCom. */
+            wecom?: string | null;
         };
         /** @description The recent curve of a datastream. */
         Curve: {
@@ -990,6 +1213,70 @@ export interface components {
          * @description The dense key of a datastream (数据流) inside segments, rules and the lake; from 1 upwards.
          */
         DatastreamKey: number;
+        /** @description One message on one channel. */
+        Delivery: {
+            /** @description What the channel is addressed by, masked. */
+            address: string;
+            area: components["schemas"]["AreaRef"];
+            /** Format: int64 */
+            attempts: number;
+            /** @description The number of the case. */
+            case?: string | null;
+            channel: components["schemas"]["Channel"];
+            /** Format: uuid */
+            id: string;
+            next_at?: components["schemas"]["Instant"] | null;
+            /**
+             * Format: uuid
+             * @description The message: the same for all channels that it went along.
+             */
+            notification: string;
+            /** Format: uuid */
+            person?: string | null;
+            post: string;
+            post_title: components["schemas"]["Text"];
+            read_at?: components["schemas"]["Instant"] | null;
+            /** @description Why the last try failed. */
+            reason?: string | null;
+            /** @description The person's name, or the system's. */
+            recipient: string;
+            /** @description What the far side calls it. */
+            reference?: string | null;
+            settled_at?: components["schemas"]["Instant"] | null;
+            severity?: components["schemas"]["Severity"] | null;
+            state: components["schemas"]["DeliveryState"];
+            text: components["schemas"]["Text"];
+            title: components["schemas"]["Text"];
+            /** @description When the person was told. */
+            told_at: components["schemas"]["Instant"];
+        };
+        /** @description One try. */
+        DeliveryAttempt: {
+            at: components["schemas"]["Instant"];
+            /**
+             * Format: int64
+             * @description Which, from 1.
+             */
+            n: number;
+            /** @description `accepted`, `retryable` or `final`. */
+            outcome: string;
+            reason?: string | null;
+        };
+        /** @description A delivery with its tries. */
+        DeliveryDetail: components["schemas"]["Delivery"] & {
+            /** @description The last fifty, the newest first. */
+            tries: components["schemas"]["DeliveryAttempt"][];
+        };
+        /** @description One page of deliveries. */
+        DeliveryPage: {
+            items: components["schemas"]["Delivery"][];
+            next?: string | null;
+        };
+        /**
+         * @description Where a delivery stands.
+         * @enum {string}
+         */
+        DeliveryState: "waiting" | "held" | "sending" | "accepted" | "failed" | "dead" | "withdrawn";
         /** @description A duty held now. */
         DutyView: {
             /** @description Where. */
@@ -1117,6 +1404,30 @@ export interface components {
          * @enum {string}
          */
         ImportState: "queued" | "running" | "done" | "failed" | "cancelled";
+        /** @description A message to me. */
+        InboxMessage: {
+            area: components["schemas"]["AreaRef"];
+            case?: string | null;
+            /** Format: uuid */
+            id: string;
+            /** @description The page that shows what it is about: `/tasks/…`. */
+            path?: string | null;
+            read_at?: components["schemas"]["Instant"] | null;
+            severity?: components["schemas"]["Severity"] | null;
+            text: components["schemas"]["Text"];
+            title: components["schemas"]["Text"];
+            told_at: components["schemas"]["Instant"];
+        };
+        /** @description One page of messages. */
+        InboxPage: {
+            items: components["schemas"]["InboxMessage"][];
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many in all are unread.
+             */
+            unread: number;
+        };
         /**
          * Format: date-time
          * @description RFC 3339, UTC
@@ -1282,6 +1593,27 @@ export interface components {
              * @example SELECT thing, max(value) FROM observations GROUP BY thing
              */
             sql: string;
+        };
+        /** @description Up to where I have read. */
+        ReadRequest: {
+            /**
+             * Format: uuid
+             * @description The newest message that I have read; all of them when absent.
+             */
+            up_to?: string | null;
+        };
+        /** @description Which deliveries to send again. */
+        ResendRequest: {
+            /** @description Their ids, 1 to 500; those that were not given up are left as they are. */
+            ids: string[];
+        };
+        /** @description What was sent again. */
+        Resent: {
+            /**
+             * Format: int64
+             * @description How many wait for their next try now.
+             */
+            resent: number;
         };
         /** @description One rule. */
         RuleCount: {
@@ -1566,6 +1898,11 @@ export interface components {
             /** @description What people call it. */
             post_title: components["schemas"]["Text"];
         };
+        /** @description What is unread still. */
+        Unread: {
+            /** Format: int64 */
+            unread: number;
+        };
         /** @description What runs here. */
         Version: {
             /** @description Whether demo accounts can log in. */
@@ -1579,6 +1916,39 @@ export interface components {
             time_zone: string;
             /** @description The hub's version. */
             version: string;
+        };
+        /** @description A webhook. */
+        Webhook: {
+            /** @description What is told of this area and below goes to it. */
+            area: components["schemas"]["AreaRef"];
+            created_at: components["schemas"]["Instant"];
+            created_by: string;
+            name: string;
+            /** @description Only what this post is told; what every post is told when absent. */
+            post?: string | null;
+            url: string;
+        };
+        /** @description One page of webhooks. */
+        WebhookPage: {
+            items: components["schemas"]["Webhook"][];
+            next?: string | null;
+        };
+        /** @description A webhook to make. */
+        WebhookRequest: {
+            /** @description Where it holds: a path. */
+            area: components["schemas"]["AreaPath"];
+            /** @description Its name: letters, digits, `-`, `_`, `.`. */
+            name: string;
+            /** @description Only what this post is told; what every post is told when absent. */
+            post?: string | null;
+            /** @description Where messages are posted; https only. */
+            url: string;
+        };
+        /** @description A webhook's secret, shown this once. */
+        WebhookSecret: {
+            name: string;
+            /** @description What the bodies are signed with: HMAC-SHA256. */
+            secret: string;
         };
         /** @description What 2.x's clients ask before they write. */
         WriteHealth: {
@@ -1891,6 +2261,99 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_channels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelHealthList"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_contact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Contact"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_contact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Contact"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Contact"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2269,6 +2732,69 @@ export interface operations {
             };
         };
     };
+    get_inbox: {
+        parameters: {
+            query?: {
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InboxPage"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_inbox_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReadRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unread"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_map_things: {
         parameters: {
             query?: {
@@ -2330,6 +2856,168 @@ export interface operations {
                 };
             };
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_notifications: {
+        parameters: {
+            query?: {
+                /** @description Only these states, with commas: `dead,failed`. */
+                state?: string;
+                /** @description Only this channel. */
+                channel?: "in-page" | "wecom" | "sms" | "voice" | "email" | "webhook";
+                /** @description Only what the person with this id was told. */
+                person?: string;
+                /** @description Only what was told of the case with this number. */
+                case?: string;
+                /** @description Only where recipient, case, post, title or reason holds this text. */
+                q?: string;
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_notifications_csv: {
+        parameters: {
+            query?: {
+                /** @description Only these states, with commas: `dead,failed`. */
+                state?: string;
+                /** @description Only this channel. */
+                channel?: "in-page" | "wecom" | "sms" | "voice" | "email" | "webhook";
+                /** @description Only what the person with this id was told. */
+                person?: string;
+                /** @description Only what was told of the case with this number. */
+                case?: string;
+                /** @description Only where recipient, case, post, title or reason holds this text. */
+                q?: string;
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+                /** @description `zh` (the default) or `en`: the language of the headings. */
+                lang?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_notifications_resend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResendRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Resent"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_notifications_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryDetail"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3037,6 +3725,128 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Version"];
+                };
+            };
+        };
+    };
+    get_webhooks: {
+        parameters: {
+            query?: {
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookPage"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_webhooks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookSecret"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_webhooks_name: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -5,4 +5,5 @@ mod broker;
 mod city;
 mod client;
 mod fleet;
+mod gateway;
 mod pack;

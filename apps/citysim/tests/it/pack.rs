@@ -89,6 +89,9 @@ fn roles_ask_for_known_permissions_and_residents_for_two() {
         "data:query",
         "token:manage",
         "observation:import",
+        "notification:read",
+        "notification:resend",
+        "notification:manage",
     ];
     let roles: BTreeMap<String, HashSet<String>> = read("roles.toml")["role"]
         .as_array()

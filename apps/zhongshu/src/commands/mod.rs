@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod backup;
 pub mod check;
+pub mod contact;
 pub mod import;
 pub mod load;
 pub mod pack;

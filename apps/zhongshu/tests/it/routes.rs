@@ -21,6 +21,11 @@ async fn every_route_is_refused_by_default() {
         let token = json!({ "name": "telegraf", "area": area, "write": true });
         let (made, _) = district.call("POST", "/api/v1/tokens", Some(token)).await.unwrap();
         assert_eq!(made, 201);
+        let hook = json!({ "name": "city-brain", "area": area, "url": "https://localhost/in" });
+        let (made, _) = district.call("POST", "/api/v1/webhooks", Some(hook)).await.unwrap();
+        assert_eq!(made, 201);
+        let told =
+            until(&district, "/api/v1/notifications", |p| p["items"].as_array()?.first().cloned()).await;
         let text = |v: &Value| v.as_str().unwrap().to_owned();
         let fill = |path: &str| {
             path.replace("/areas/{code}", "/areas/jz-03")
@@ -32,6 +37,8 @@ async fn every_route_is_refused_by_default() {
                 .replace("/tasks/{id}", &format!("/tasks/{}", text(&sign["id"])))
                 .replace("/files/{id}", &format!("/files/{file}"))
                 .replace("/tokens/{name}", "/tokens/telegraf")
+                .replace("/webhooks/{name}", "/webhooks/city-brain")
+                .replace("/notifications/{id}", &format!("/notifications/{}", text(&told["id"])))
                 .replace("/imports/{id}", &format!("/imports/{}", text(&alert["id"])))
         };
         // Lists and sums hold nothing of another's area, and a process is the same everywhere.
@@ -47,7 +54,7 @@ async fn every_route_is_refused_by_default() {
             let body = match path.rsplit('/').next() {
                 Some("complete") => Some(json!({ "values": { "outcome": "accepted" } })),
                 Some("hand-over") => Some(json!({ "person": alert["id"] })),
-                _ => (method == "POST").then(|| json!({})),
+                _ => matches!(method.as_str(), "POST" | "PUT").then(|| json!({})),
             };
             let ask = async |client: &Client| client.send(&method, &filled, body.clone()).await.unwrap();
             walked += 1;
@@ -75,7 +82,8 @@ async fn every_route_is_refused_by_default() {
             assert_eq!(ask(&guest).await.status(), 403, "{method} {path} as one who may do nothing");
             // Of those elsewhere, one whose role holds the permission.
             let answer = match access {
-                Access::Permission("token:manage") | Access::PermissionOrToken(_) => ask(&elsewhere).await,
+                Access::Permission("token:manage" | "notification:manage" | "notification:resend")
+                | Access::PermissionOrToken(_) => ask(&elsewhere).await,
                 _ => ask(&neighbour).await,
             };
             let status = answer.status();

@@ -9,6 +9,7 @@
 //! | [`token`] | tokens of integrators (集成方) |
 //! | [`file`] | photos: checked, stripped of where they were taken, on disk before referred to |
 //! | [`notice`] | what residents are told |
+//! | [`notification`] | messages to people and systems, by which channel, and whether they arrived |
 //! | [`message`] | the texts of notices, declared by packs |
 //! | [`pack`] | a pack as files, read from a folder or from the database |
 //! | [`import`] | areas, organisations, posts and features from files |
@@ -21,6 +22,7 @@ pub mod http;
 pub mod import;
 pub mod message;
 pub mod notice;
+pub mod notification;
 pub mod pack;
 pub mod person;
 pub mod session;
@@ -57,10 +59,12 @@ pub struct Platform {
     files: file::Files,
     sessions: session::Sessions,
     tokens: token::Tokens,
+    notifications: Arc<notification::Notifications>,
 }
 
 impl Platform {
-    /// Loads what is kept in memory: the area tree, posts and the messages of the packs.
+    /// Loads what is kept in memory: the area tree, posts and the messages of the packs. People
+    /// are told in the pages only; [`Platform::open_with`] is told of other channels.
     ///
     /// # Errors
     /// [`StoreError`]; a pack whose messages do not read is [`StoreError::Document`].
@@ -68,6 +72,22 @@ impl Platform {
         store: Store,
         packs: &[PackFiles],
         config: PlatformConfig,
+    ) -> Result<Arc<Self>, StoreError> {
+        let notification = notification::NotificationConfig::default();
+        let notifications = notification::Notifications::new(store.clone(), notification)
+            .map_err(|e| StoreError::Setup(e.to_string()))?;
+        Self::open_with(store, packs, config, notifications).await
+    }
+
+    /// The same with these ways of telling people.
+    ///
+    /// # Errors
+    /// As [`Platform::open`].
+    pub async fn open_with(
+        store: Store,
+        packs: &[PackFiles],
+        config: PlatformConfig,
+        notifications: notification::Notifications,
     ) -> Result<Arc<Self>, StoreError> {
         let areas = Areas::load(&store).await?;
         let posts = duty::posts(&store).await?.into_iter().map(|p| (p.code.clone(), p)).collect();
@@ -80,7 +100,8 @@ impl Platform {
         })?;
         let sessions = session::Sessions::new(config.secure_cookies);
         let tokens = token::Tokens::load(&store).await?;
-        Ok(Arc::new(Self { store, areas, posts, messages, files, sessions, tokens }))
+        let notifications = Arc::new(notifications);
+        Ok(Arc::new(Self { store, areas, posts, messages, files, sessions, tokens, notifications }))
     }
 
     /// The store.
@@ -105,6 +126,12 @@ impl Platform {
     #[must_use]
     pub fn files(&self) -> &file::Files {
         &self.files
+    }
+
+    /// Telling people and systems.
+    #[must_use]
+    pub fn notifications(&self) -> &Arc<notification::Notifications> {
+        &self.notifications
     }
 
     /// Logging in and staying so.

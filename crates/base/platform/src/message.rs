@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use model::Text;
 use serde::Deserialize;
 
+use crate::notification::Channel;
 use crate::{PackError, PackFiles};
 
 /// One message.
@@ -22,6 +23,21 @@ pub struct Message {
     pub title: Text,
     /// What still works and what to do.
     pub body: Text,
+    /// The channels by which posts are told this, in their order, in place of the hub's.
+    #[serde(default)]
+    pub channels: Option<Vec<Channel>>,
+}
+
+impl Message {
+    /// What is wrong with its channels.
+    fn wrong_channel(&self) -> Option<String> {
+        let channels = self.channels.as_ref()?;
+        if self.audience != Audience::Posts {
+            return Some("channels are for posts; residents read notices in the pages".into());
+        }
+        let wrong = channels.iter().find(|c| !Channel::TO_PEOPLE.contains(c))?;
+        Some(format!("{:?} is no channel to people; known are wecom, sms, voice, email", wrong.as_str()))
+    }
 }
 
 /// Whom a message is written for.
@@ -51,7 +67,9 @@ impl Messages {
                 match toml::from_str::<Message>(text) {
                     Ok(message) => {
                         let key = path.trim_start_matches("messages/").trim_end_matches(".toml");
-                        if message.code == key {
+                        if let Some(reason) = message.wrong_channel() {
+                            errors.push(PackError { file: path.to_owned(), line: None, reason });
+                        } else if message.code == key {
                             messages.insert(key.to_owned(), message);
                         } else {
                             let reason = format!(
@@ -72,6 +90,12 @@ impl Messages {
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.0.contains_key(key)
+    }
+
+    /// The channels that a message names for itself.
+    #[must_use]
+    pub fn channels(&self, key: &str) -> Option<&[Channel]> {
+        self.0.get(key)?.channels.as_deref()
     }
 
     /// Title and body with their places filled, `None` for an unknown key. A value may be a text,

@@ -9,6 +9,7 @@ use serde_json::json;
 use store::{StoreError, args, new_id};
 
 use crate::case::{Case, micros};
+use crate::notify;
 use crate::run::Run;
 use crate::timeline::Entry;
 
@@ -72,7 +73,7 @@ async fn climb(
     let name = loaded.name_of(element);
     while let Some(post) = levels.get(level) {
         let holders = run.holders(post, &case.area).await?;
-        add(run, case, token, element, level, post, due).await?;
+        let task_id = add(run, case, token, element, level, post, due).await?;
         let title = run.room.platform.post_title(post);
         let (kind, text) = match (level, holders.is_empty()) {
             (0, false) => (
@@ -105,6 +106,8 @@ async fn climb(
             ),
         };
         run.log(case.row.id, Entry::new(kind, text).at(element).told(&holders));
+        let why = if level == 0 { notify::Why::Opened } else { notify::Why::Escalated };
+        notify::task(run, case, &notify::TaskTold { id: task_id, token, element, post, due, why }, &holders);
         level += 1;
         if !holders.is_empty() {
             break;

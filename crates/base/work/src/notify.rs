@@ -1,4 +1,5 @@
-//! Built-in services `notify` and `end-notice`: what residents and posts are told.
+//! What residents and posts are told: the built-in services `notify` and `end-notice`, and the
+//! messages to those who get a task.
 //!
 //! They write nothing outside the database, so that they run inside the step's own command: a
 //! notice is published exactly once, together with the step that called for it. A notice to
@@ -6,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{AreaLevel, AreaPath, Severity, Text};
+use model::{AreaLevel, AreaPath, Id, Micros, Severity, Text};
 use platform::duty::Holder;
 use platform::notice::{self, NewNotice};
+use platform::notification::Telling;
 use process::Kind;
 use serde_json::{Map, Value, json};
 use store::StoreError;
@@ -136,18 +138,113 @@ async fn tell_posts(
         .at_level(&case.area, AreaLevel::Building)
         .map_or(case.area.clone(), |a| a.path);
     let values = values(run, case, &facts, &at);
-    let Some((title, _)) = run.room.platform.messages().render(message, &values) else {
+    let Some((title, body)) = run.room.platform.messages().render(message, &values) else {
         failed(run, case, element, message);
         return Ok(json!({ "told": 0 }));
     };
+    let alert = str_of(&facts, "number");
+    let path = if alert.is_empty() { String::new() } else { format!("/alerts/{alert}") };
+    let channels = run.room.platform.messages().channels(message).map(<[_]>::to_vec);
     let mut told: Vec<Holder> = Vec::new();
     for post in &posts {
-        told.extend(run.holders(post, &case.area).await?);
+        let holders = run.holders(post, &case.area).await?;
+        run.tell(Telling {
+            key: format!("case/{}/{message}", case.row.id),
+            case: case.row.number.clone(),
+            area: case.area.clone(),
+            severity: Severity::from_rank(case.row.severity),
+            post: post.clone(),
+            people: people(&holders),
+            title: title.clone(),
+            body: body.clone(),
+            path: path.clone(),
+            channels: channels.clone(),
+        });
+        told.extend(holders);
     }
     run.log(case.row.id, Entry::new("notice.sent", title.clone()).at(element).told(&told));
     let facts = json!({ "id": case.row.id, "number": case.row.number, "title": title, "posts": posts });
     run.tx.event("case.noted", &case.area, &facts);
     Ok(json!({ "told": told.len() }))
+}
+
+fn people(holders: &[Holder]) -> Vec<(Id, String)> {
+    holders.iter().map(|h| (h.person, h.name.clone())).collect()
+}
+
+/// Why somebody gets a task.
+pub(crate) enum Why<'a> {
+    /// The process came to it.
+    Opened,
+    /// The level below did not complete it.
+    Escalated,
+    /// A colleague handed it over.
+    HandedOver(&'a str),
+}
+
+/// A task that somebody gets.
+pub(crate) struct TaskTold<'a> {
+    pub(crate) id: Id,
+    pub(crate) token: u64,
+    pub(crate) element: &'a str,
+    pub(crate) post: &'a str,
+    pub(crate) due: Option<Micros>,
+    pub(crate) why: Why<'a>,
+}
+
+/// What messages of a task are about, for all its levels: done at one, it is over for all.
+pub(crate) fn task_key(case: Id, token: u64, element: &str) -> String {
+    format!("task/{case}/{token}/{element}")
+}
+
+/// Those who get a task are told by their channels.
+pub(crate) fn task(run: &mut Run<'_, '_>, case: &Case, told: &TaskTold<'_>, holders: &[Holder]) {
+    let row = &case.row;
+    let name = case.loaded.name_of(told.element);
+    let title = match told.why {
+        Why::Opened => Text::new(
+            format!("新任务“{}”：{}", name.zh, row.title_zh),
+            format!("New task {:?}: {}", name.en, row.title_en),
+        ),
+        Why::Escalated => Text::new(
+            format!("任务升级“{}”：{}", name.zh, row.title_zh),
+            format!("Escalated task {:?}: {}", name.en, row.title_en),
+        ),
+        Why::HandedOver(by) => Text::new(
+            format!("{by}移交任务“{}”：{}", name.zh, row.title_zh),
+            format!("{by} hands over task {:?}: {}", name.en, row.title_en),
+        ),
+    };
+    let post = run.room.platform.post_title(told.post);
+    let severity = Severity::from_rank(row.severity);
+    let (colour_zh, colour_en) = match severity {
+        Some(Severity::Red) => ("红色", "red"),
+        Some(Severity::Orange) => ("橙色", "orange"),
+        Some(Severity::Yellow) => ("黄色", "yellow"),
+        Some(Severity::Blue) => ("蓝色", "blue"),
+        None => ("未分级", "none"),
+    };
+    let mut body = Text::new(
+        format!("地点：{}。级别：{colour_zh}。岗位：{}。工单：{}。", row.place_zh, post.zh, row.number),
+        format!("Place: {}. Severity: {colour_en}. Post: {}. Case: {}.", row.place_en, post.en, row.number),
+    );
+    if let Some(due) = told.due {
+        let due = due.timestamp().to_zoned_datetime(run.room.store.time_zone().clone());
+        body.zh.push_str(&format!("请在 {} 前办理。", due.strftime("%m-%d %H:%M")));
+        body.en.push_str(&format!(" Please do it by {}.", due.strftime("%m-%d %H:%M")));
+    }
+    run.tell(Telling {
+        key: task_key(row.id, told.token, told.element),
+        case: row.number.clone(),
+        area: case.area.clone(),
+        severity,
+        post: told.post.to_owned(),
+        people: people(holders),
+        title,
+        body,
+        path: format!("/tasks/{}", told.id),
+        channels: None,
+    });
 }
 
 /// Every post that the process names, in its order.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use model::{AreaPath, Id, Micros};
 use platform::duty::{self, Holder};
+use platform::notification::Telling;
 use process::{Effect, Input, StepError};
 use serde_json::json;
 use store::{StoreError, Tx, Value, args, new_id};
@@ -44,19 +45,23 @@ pub(crate) struct Run<'a, 'c> {
     pub(crate) room: &'a Room,
     holders: HashMap<(String, AreaPath), Vec<Holder>>,
     log: Vec<Vec<Value>>,
+    tellings: Vec<Telling>,
 }
 
 impl<'a, 'c> Run<'a, 'c> {
     pub(crate) fn new(tx: &'a mut Tx<'c>, room: &'a Room) -> Self {
-        Self { tx, room, holders: HashMap::new(), log: Vec::new() }
+        Self { tx, room, holders: HashMap::new(), log: Vec::new(), tellings: Vec::new() }
     }
 
     /// Writes what waits for the end of the command.
     pub(crate) async fn finish(self) -> Result<(), StoreError> {
-        if self.log.is_empty() {
-            return Ok(());
-        }
-        self.tx.insert_many(timeline::INSERT, "", 11, self.log).await
+        self.tx.insert_many(timeline::INSERT, "", 11, self.log).await?;
+        self.room.platform.notifications().tell(self.tx, &self.tellings).await
+    }
+
+    /// People are told by the declared channels, once the command has committed.
+    pub(crate) fn tell(&mut self, telling: Telling) {
+        self.tellings.push(telling);
     }
 
     /// An entry of a case's timeline.

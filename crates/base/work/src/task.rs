@@ -5,6 +5,7 @@ use std::sync::Arc;
 use model::{Id, Text};
 use platform::file;
 use platform::http::{Caller, FieldError};
+use platform::notification::tell;
 use process::{Input, StepError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use store::{StoreError, args};
 
 use crate::case::{Case, area};
 use crate::form::check_without_form;
+use crate::notify::{self, TaskTold, Why};
 use crate::run::{Refused, Run};
 use crate::timeline::{Entry, Told};
 use crate::{Room, Work};
@@ -274,6 +276,8 @@ pub(crate) async fn withdraw(
         let facts = json!({ "id": id, "case": case.row.number, "element": element, "by": by });
         run.tx.event("task.withdrawn", &case.area, &facts);
     }
+    // Who was not told yet needs not hear of it any more.
+    tell::withdraw(run.tx, &notify::task_key(case.row.id, token, element)).await?;
     Ok(())
 }
 
@@ -300,5 +304,11 @@ async fn hand_over(run: &mut Run<'_, '_>, h: &HandingOver) -> Result<TaskRow, Ta
     run.log(row.case_id, entry);
     let facts = json!({ "id": row.id, "case": row.number, "element": row.element, "assignee": to.person });
     run.tx.event("task.handed-over", &at, &facts);
+    if let Some(case) = Case::load(run, row.case_id).await? {
+        let due = row.due_at.map(model::Micros);
+        let (token, element) = (row.token as u64, row.element.as_str());
+        let told = TaskTold { id: row.id, token, element, post: &row.post, due, why: Why::HandedOver(&by) };
+        notify::task(run, &case, &told, std::slice::from_ref(&to));
+    }
     again(run, h.id).await
 }

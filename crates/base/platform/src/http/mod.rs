@@ -16,9 +16,12 @@ mod table;
 
 mod areas;
 mod files;
+mod inbox;
 mod notices;
+mod notifications;
 mod session;
 mod tokens;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -43,5 +46,8 @@ pub fn routes(platform: Arc<Platform>) -> Api<()> {
         .merge(files::routes())
         .merge(notices::routes())
         .merge(tokens::routes())
+        .merge(notifications::routes())
+        .merge(inbox::routes())
+        .merge(webhooks::routes())
         .with_state(platform)
 }

@@ -1,8 +1,10 @@
 //! Tests of the platform through its public face, on SQLite and PostgreSQL.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod carriers;
 mod import;
 mod notices;
+mod notifications;
 mod schema;
 mod sessions;
 mod tokens;

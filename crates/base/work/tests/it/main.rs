@@ -4,6 +4,7 @@
 mod cases;
 mod durable;
 mod escalation;
+mod notified;
 mod pack;
 mod schema;
 mod tasks;

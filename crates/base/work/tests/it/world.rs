@@ -1,5 +1,6 @@
 //! A small city with a hub's work in it, driven as the hub drives it: events in, HTTP out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +10,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use model::{AreaPath, Context, Id};
 use platform::http::Caller;
+use platform::notification::{
+    Carrier, Channel, NotificationConfig, Notifications, Parcel, QuietHours, SendError,
+};
 use platform::testing::{as_caller, caller, person_on_duty, small_city};
 use platform::{PackFiles, Platform, PlatformConfig};
 use serde_json::{Value, json};
@@ -61,6 +65,16 @@ impl ServiceTask for Ask {
     }
 }
 
+/// A channel that takes everything.
+struct Reaches;
+
+#[async_trait]
+impl Carrier for Reaches {
+    async fn send(&self, _: &Parcel) -> Result<Option<String>, SendError> {
+        Ok(None)
+    }
+}
+
 pub fn pack() -> PackFiles {
     let message = |code: &str, audience: &str| {
         format!(
@@ -107,10 +121,30 @@ impl World {
     }
 
     pub async fn open_with(store: &Store, speed: f64, mode: Mode, pack: PackFiles) -> Self {
+        let config = NotificationConfig::default();
+        let notifications = Notifications::with_carriers(store.clone(), config, BTreeMap::new());
+        Self::open_all(store, speed, mode, pack, notifications).await
+    }
+
+    /// One in which people can be reached by SMS.
+    pub async fn open_reaching(store: &Store, speed: f64) -> Self {
+        let carriers = BTreeMap::from([(Channel::Sms, Arc::new(Reaches) as Arc<dyn Carrier>)]);
+        let config = NotificationConfig { quiet: QuietHours::NONE, ..NotificationConfig::default() };
+        let notifications = Notifications::with_carriers(store.clone(), config, carriers);
+        Self::open_all(store, speed, Mode::Answers, pack(), notifications).await
+    }
+
+    async fn open_all(
+        store: &Store,
+        speed: f64,
+        mode: Mode,
+        pack: PackFiles,
+        notifications: Notifications,
+    ) -> Self {
         let files = tempfile::tempdir().unwrap();
         let config = PlatformConfig { files: files.path().to_owned(), secure_cookies: false };
         let packs = [pack];
-        let platform = Platform::open(store.clone(), &packs, config).await.unwrap();
+        let platform = Platform::open_with(store.clone(), &packs, config, notifications).await.unwrap();
         let ask = Ask::new(mode);
         let config = WorkConfig { process_speed: speed };
         let work =
