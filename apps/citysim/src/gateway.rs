@@ -110,7 +110,6 @@ impl Gateway {
     }
 
     /// Its routes.
-    #[must_use]
     pub fn router(self) -> Router {
         Router::new()
             .route("/messages", post(take).get(list))
