@@ -20,6 +20,7 @@ export const tour = ({ alert, task }) => [
   } },
   { name: 'tasks', path: '/tasks', who: 'officer', ready: (page) => page.getByTestId('task-row').first().waitFor() },
   { name: 'task', path: task, who: 'officer', ready: (page) => page.getByTestId('handover').waitFor() },
+  { name: 'sweeps', path: '/sweeps', who: 'officer', ready: (page) => page.locator('[data-testid="sweep-start"]:enabled').waitFor() },
   { name: 'building', path: '/building', who: 'resident', ready: (page) => page.getByTestId('notice-card').first().waitFor() },
   { name: 'missing', path: '/nowhere', who: 'officer', ready: (page) => page.locator('main h1').waitFor() },
 ]

@@ -24,6 +24,8 @@ const routes: RouteRecordRaw[] = [
   { path: '/tasks', name: 'tasks', component: () => import('./pages/TasksPage.vue'), meta: { permission: 'task:read', title: 'tasks.title' } },
   { path: '/tasks/:id', name: 'task', component: taskPage, props: true, meta: { permission: 'task:read', title: 'task.title' } },
   { path: '/building', name: 'building', component: () => import('./pages/BuildingPage.vue'), meta: { permission: 'notice:read', title: 'building.title' } },
+  { path: '/sweeps', name: 'sweeps', component: () => import('./pages/SweepsPage.vue'), meta: { permission: 'sweep:read', title: 'sweep.title' } },
+  { path: '/sweeps/:number', name: 'sweep', component: () => import('./pages/SweepPage.vue'), props: true, meta: { permission: 'sweep:read', title: 'sweep.title' } },
   { path: '/query', name: 'query', component: () => import('./pages/QueryPage.vue'), meta: { permission: 'data:query', title: 'query.title' } },
   { path: '/403', name: 'forbidden', component: () => import('./pages/MessagePage.vue'), props: { kind: 'forbidden' }, meta: { open: true, title: 'forbidden.title' } },
   { path: '/unreachable', name: 'unreachable', component: () => import('./pages/MessagePage.vue'), props: { kind: 'unreachable' }, meta: { open: true, title: 'unreachable.title' } },

@@ -14,4 +14,5 @@ mod query;
 mod restart;
 mod routes;
 mod story;
+mod sweep;
 mod upgrade;

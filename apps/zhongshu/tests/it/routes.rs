@@ -21,6 +21,13 @@ async fn every_route_is_refused_by_default() {
         let token = json!({ "name": "telegraf", "area": area, "write": true });
         let (made, _) = district.call("POST", "/api/v1/tokens", Some(token)).await.unwrap();
         assert_eq!(made, 201);
+        let scope = json!({ "area": area, "type": "fire-hydrant", "datastream": "pressure" });
+        let (started, sweep) = district.call("POST", "/api/v1/sweeps", Some(scope.clone())).await.unwrap();
+        assert_eq!(started, 201, "{sweep}");
+        let mut daily = scope;
+        daily["at"] = json!("08:00");
+        let (kept, schedule) = district.call("POST", "/api/v1/sweep-schedules", Some(daily)).await.unwrap();
+        assert_eq!(kept, 201, "{schedule}");
         let text = |v: &Value| v.as_str().unwrap().to_owned();
         let fill = |path: &str| {
             path.replace("/areas/{code}", "/areas/jz-03")
@@ -32,6 +39,8 @@ async fn every_route_is_refused_by_default() {
                 .replace("/tasks/{id}", &format!("/tasks/{}", text(&sign["id"])))
                 .replace("/files/{id}", &format!("/files/{file}"))
                 .replace("/tokens/{name}", "/tokens/telegraf")
+                .replace("/sweeps/{number}", &format!("/sweeps/{}", text(&sweep["number"])))
+                .replace("/sweep-schedules/{id}", &format!("/sweep-schedules/{}", text(&schedule["id"])))
                 .replace("/imports/{id}", &format!("/imports/{}", text(&alert["id"])))
         };
         // Lists and sums hold nothing of another's area, and a process is the same everywhere.
