@@ -39,6 +39,18 @@ impl Api {
         serde_json::from_str(&text).with_context(|| format!("GET {path} answers what is not JSON"))
     }
 
+    /// Has something done that answers with JSON.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.http.post(format!("{}{path}", self.url)).header("x-csrf-token", &self.csrf);
+        let answer = request.json(body).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if !status.is_success() {
+            bail!("POST {path} answers {status}: {text}");
+        }
+        serde_json::from_str(&text).with_context(|| format!("POST {path} answers what is not JSON"))
+    }
+
     /// Asks by SQL, for at most `limit` rows; the whole answer as an Arrow stream.
     pub async fn query(&self, sql: &str, limit: usize) -> Result<bytes::Bytes> {
         let request = self.http.post(format!("{}/api/v1/query", self.url));

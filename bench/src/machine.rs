@@ -37,6 +37,11 @@ pub fn fdatasync_p50(folder: &Path) -> Result<Duration> {
     Ok(took[SYNCS / 2])
 }
 
+/// How many open files this process, and each that it starts, may have at most.
+pub fn most_open_files() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
 /// Raises the limit of open files for this process and what it starts: a connection is one.
 pub fn allow_open_files(wanted: u64) -> Result<()> {
     let now = getrlimit(Resource::Nofile);

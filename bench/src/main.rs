@@ -12,6 +12,7 @@
 //! | [`storage`] | bytes a point after compaction |
 //! | [`scan_under_load`] | what acknowledgements feel of a reader |
 //! | [`memory`] | under load for minutes, and of idle connections |
+//! | [`sweep`] | a sweep's end after its last answer, its silent ones, 100,000 devices |
 //! | [`hub`] | the real binary, set up by the doors of production |
 //! | [`bench`] | what every bench is given |
 //! | [`peer`] | who is measured beside us |
@@ -47,6 +48,7 @@ mod query;
 mod rounds;
 mod scan_under_load;
 mod storage;
+mod sweep;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -93,6 +95,9 @@ struct Cli {
     /// publish-to-task: how many devices send them.
     #[arg(long, default_value_t = 1000)]
     devices: usize,
+    /// sweep: how many devices the large sweep asks.
+    #[arg(long, default_value_t = 100_000)]
+    registered: usize,
     /// Runs for an hour.
     #[arg(long)]
     soak: bool,
@@ -119,6 +124,7 @@ enum Name {
     Storage,
     ScanUnderLoad,
     Memory,
+    Sweep,
 }
 
 fn main() -> ExitCode {
@@ -184,6 +190,7 @@ fn benches(cli: &Cli, binary: &std::path::Path, handle: &Handle) -> Result<()> {
             Name::Storage => storage::run(&bench)?,
             Name::ScanUnderLoad => scan_under_load::run(&bench)?,
             Name::Memory => memory::run(&bench)?,
+            Name::Sweep => sweep::run(&bench, cli.registered)?,
         }
     }
     Ok(())

@@ -22,6 +22,7 @@ export const tour = ({ alert, task }) => [
   { name: 'task', path: task, who: 'officer', ready: (page) => page.getByTestId('handover').waitFor() },
   { name: 'notifications', path: '/notifications', who: 'officer', ready: (page) => page.getByTestId('delivery').first().waitFor() },
   { name: 'inbox', path: '/inbox', who: 'officer', ready: (page) => page.getByTestId('inbox-message').first().waitFor() },
+  { name: 'sweeps', path: '/sweeps', who: 'officer', ready: (page) => page.locator('[data-testid="sweep-start"]:enabled').waitFor() },
   { name: 'building', path: '/building', who: 'resident', ready: (page) => page.getByTestId('notice-card').first().waitFor() },
   { name: 'missing', path: '/nowhere', who: 'officer', ready: (page) => page.locator('main h1').waitFor() },
 ]

@@ -31,6 +31,18 @@ describe('the event stream', () => {
     expect(reduce(state, 'ping', '', 1)).toEqual({ stale: [], moved: false, opened: null })
   })
 
+  it('keeps the rows of a running sweep, and asks for it when it begins and ends', () => {
+    const state = emptyState()
+    const report = (ok: number, ...things: string[]) => JSON.stringify({ number: '2026-1124-0001', state: 'running', counts: { total: 3, ok }, rows: things.map((thing) => ({ thing, verdict: 'ok' })) })
+    expect(reduce(state, 'sweep.changed', report(1, 'h-1'), 5)).toEqual({ stale: [], moved: true, opened: null })
+    reduce(state, 'sweep.changed', report(2, 'h-2'), 6)
+    expect(state.sweeps.get('2026-1124-0001')?.counts.ok).toBe(2)
+    expect([...(state.sweeps.get('2026-1124-0001')?.rows.keys() ?? [])]).toEqual(['h-1', 'h-2'])
+    expect(reduce(state, 'sweep.changed', '{"number":"2026-1124-0001","state":"ended"}', 7)).toEqual({ stale: ['sweeps'], moved: false, opened: null })
+    for (let n = 2; n < 9; n += 1) reduce(state, 'sweep.changed', JSON.stringify({ number: `2026-1124-000${n}`, counts: { total: 1 }, rows: [] }), 8)
+    expect(state.sweeps.size).toBe(4)
+  })
+
   it('forgets what it knew on reset and asks for everything', () => {
     const state = emptyState()
     reduce(state, 'values', values([7, '2026-11-24T06:01:00Z', 0.2, 0]), 1)

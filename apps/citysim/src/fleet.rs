@@ -41,6 +41,26 @@ pub struct FleetConfig {
     pub time_scale: f64,
     /// Seed of the sensors' noise and of the stagger.
     pub seed: u64,
+    /// How hydrants answer questions.
+    pub answers: AnswerPace,
+}
+
+/// How hydrants answer when they are asked for their value: after a time of their own, or never.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AnswerPace {
+    /// The quickest answer.
+    pub after: Duration,
+    /// The slowest.
+    pub within: Duration,
+    /// The share of hydrants that never answer, 0 to 1. Which they are, the seed says.
+    pub mute: f64,
+}
+
+impl Default for AnswerPace {
+    /// After 0.1 to 8 s, everybody.
+    fn default() -> Self {
+        Self { after: Duration::from_millis(100), within: Duration::from_secs(8), mute: 0.0 }
+    }
 }
 
 /// Why a fault cannot be started.
@@ -122,6 +142,10 @@ impl Fleet {
         if !(config.time_scale.is_finite() && config.time_scale > 0.0) {
             bail!("a time scale of {} makes no sense: use a number above 0", config.time_scale);
         }
+        let AnswerPace { after, within, mute } = config.answers;
+        if after > within || !(0.0..=1.0).contains(&mute) {
+            bail!("answers after {after:?} to {within:?}, {mute} of them never, make no sense");
+        }
         let things = read_things(&config.city)?;
         let secrets = read_secrets(&config.secrets)?;
         let world = Arc::new(World::new(&things, config.time_scale)?);
@@ -137,7 +161,8 @@ impl Fleet {
                 counters: Arc::clone(&counters),
                 ..Options::new(config.mqtt, &thing.code, secret)
             };
-            let pace = hydrant::Pace { interval: config.interval, seed: config.seed };
+            let pace =
+                hydrant::Pace { interval: config.interval, seed: config.seed, answers: config.answers };
             tasks.spawn(hydrant::run(Arc::clone(&world), index, options, pace, stopped.clone()));
         }
         Ok(Self { world, counters, stop, tasks })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use citysim::faults::parse_duration;
-use citysim::fleet::{Fleet, FleetConfig, Handle};
+use citysim::fleet::{AnswerPace, Fleet, FleetConfig, Handle};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -57,6 +57,15 @@ enum Command {
         /// Seed of the sensors' noise.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// The quickest answer to a question.
+        #[arg(long, default_value = "100ms", value_parser = parse_duration)]
+        answer_after: Duration,
+        /// The slowest answer to a question.
+        #[arg(long, default_value = "8s", value_parser = parse_duration)]
+        answer_within: Duration,
+        /// The share of hydrants that never answer a question, 0 to 1.
+        #[arg(long, default_value_t = 0.0)]
+        mute: f64,
         /// A loopback address for the control door; off when absent.
         #[arg(long)]
         control: Option<SocketAddr>,
@@ -87,8 +96,21 @@ fn main() -> Result<()> {
             println!("the city is in {}", out.display());
             Ok(())
         }
-        Command::Run { mqtt, secrets, city, interval, time_scale, faults, seed, control } => {
-            let config = FleetConfig { mqtt, city, secrets, interval, time_scale, seed };
+        Command::Run {
+            mqtt,
+            secrets,
+            city,
+            interval,
+            time_scale,
+            faults,
+            seed,
+            answer_after,
+            answer_within,
+            mute,
+            control,
+        } => {
+            let answers = AnswerPace { after: answer_after, within: answer_within, mute };
+            let config = FleetConfig { mqtt, city, secrets, interval, time_scale, seed, answers };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(run(&config, faults, control))
         }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use watch::Watch;
 use watch::broker::StoredBroker;
 use watch::bulk::{Bulk, BulkConfig};
+use watch::sweep::Sweeps;
 use work::{Work, WorkConfig};
 
 use crate::config::Config;
@@ -42,6 +43,8 @@ pub struct Rooms {
     pub watch: Arc<Watch>,
     /// Files of observations on their way into the lake.
     pub bulk: Arc<Bulk>,
+    /// Devices asked all at once.
+    pub sweeps: Arc<Sweeps>,
     /// Cases, tasks, timers.
     pub work: Arc<Work>,
     /// Reads the lake for people and pages.
@@ -177,10 +180,11 @@ impl Hub {
             ..GatewayConfig::default()
         };
         let broker = StoredBroker::new(store.clone());
-        let gateway = Gateway::start(gateway_config, watch.clone(), watch.clone(), broker)
+        let gateway = Gateway::start(gateway_config, watch.clone(), watch.clone(), watch.clone(), broker)
             .await
             .with_context(|| format!("failed to listen for MQTT on {}", config.mqtt))?;
         ask_device.connect(gateway.commands());
+        let sweeps = Sweeps::open(watch.clone(), gateway.commands()).await?;
         let listener = TcpListener::bind(config.http)
             .await
             .with_context(|| format!("failed to listen for HTTP on {}", config.http))?;
@@ -204,6 +208,7 @@ impl Hub {
             platform,
             watch,
             bulk,
+            sweeps,
             work,
             query,
             tail,
@@ -284,6 +289,7 @@ impl Hub {
     async fn stop_in_order(self) {
         self.rooms.stop.cancel();
         self.rooms.platform.notifications().stop();
+        self.rooms.sweeps.stop().await;
         self.gateway.stop().await;
         for server in self.servers {
             if let Err(e) = server.await {

@@ -72,6 +72,23 @@ pub fn subscribe(filter: &str) -> Vec<u8> {
     packet(0x82, &rest)
 }
 
+/// PUBLISH at QoS 1 on a topic, in 3.1.1.
+pub fn publish(topic: &str, id: u16, payload: &[u8]) -> Vec<u8> {
+    let mut rest = Vec::new();
+    text(&mut rest, topic);
+    rest.extend_from_slice(&id.to_be_bytes());
+    rest.extend_from_slice(payload);
+    packet(0x32, &rest)
+}
+
+/// Packet id and payload of what follows the remaining length of a PUBLISH at QoS 1, in 3.1.1.
+pub fn published(rest: &[u8]) -> Option<(u16, &[u8])> {
+    let topic = usize::from(u16::from_be_bytes(rest.first_chunk().copied()?));
+    let after = rest.get(2 + topic..)?;
+    let id = u16::from_be_bytes(after.first_chunk().copied()?);
+    Some((id, after.get(2..)?))
+}
+
 /// PUBACK, in the short form that both have.
 pub fn puback(id: u16) -> [u8; 4] {
     let [high, low] = id.to_be_bytes();
@@ -167,6 +184,14 @@ mod tests {
             let json: serde_json::Value = serde_json::from_slice(payload).unwrap();
             assert_eq!((&json["t"], &json["v"]), (&1_795_501_925_120_u64.into(), &0.317.into()));
         }
+    }
+
+    #[test]
+    fn what_is_published_is_read_back() {
+        let bytes = publish("zs/v1/h/reply", 7, b"{}");
+        let (kind, rest, _) = first(&bytes).unwrap().unwrap();
+        assert_eq!((kind, published(rest)), (0x32, Some((7, &b"{}"[..]))));
+        assert_eq!(published(&[0, 9, b'x']), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use model::command::{Answer, Answers};
 use model::observation::{Columns, Ingest, IngestError, Unreadable};
 use tokio::sync::Notify;
 
@@ -41,6 +42,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Group {
     pub(crate) samples: Columns,
     pub(crate) unreadable: Vec<Unreadable>,
+    /// Answers to questions; the values among them are samples of this group besides.
+    pub(crate) answers: Vec<Answer>,
     /// What is routed to subscribers after the commit; empty while nobody listens.
     passages: Vec<Passage>,
     passage_bytes: usize,
@@ -53,12 +56,16 @@ impl Group {
     pub(crate) fn is_full(&self) -> bool {
         self.samples.len() >= BATCH_CAP / 8
             || self.unreadable.len() >= UNREADABLE_CAP / 8
+            || self.answers.len() >= BATCH_CAP / 8
             || self.passages.len() >= PASSAGES_CAP / 8
             || self.passage_bytes >= PASSAGE_BYTES_CAP / 8
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.samples.is_empty() && self.unreadable.is_empty() && self.passages.is_empty()
+        self.samples.is_empty()
+            && self.unreadable.is_empty()
+            && self.answers.is_empty()
+            && self.passages.is_empty()
     }
 
     pub(crate) fn pass(&mut self, passage: Passage) {
@@ -82,6 +89,7 @@ pub(crate) struct Batch {
     number: u32,
     samples: Columns,
     unreadable: Vec<Unreadable>,
+    answers: Vec<Answer>,
     passages: Vec<Passage>,
     passage_bytes: usize,
     /// A connection stands here once however often it added to the batch.
@@ -104,6 +112,7 @@ impl Batch {
     fn fits(&self, group: &Group) -> bool {
         self.samples.len() + group.samples.len() <= BATCH_CAP
             && self.unreadable.len() + group.unreadable.len() <= UNREADABLE_CAP
+            && self.answers.len() + group.answers.len() <= BATCH_CAP
             && self.passages.len() + group.passages.len() <= PASSAGES_CAP
             && self.passage_bytes + group.passage_bytes <= PASSAGE_BYTES_CAP
     }
@@ -111,6 +120,7 @@ impl Batch {
     fn add(&mut self, link: &Arc<Link>, group: &mut Group) {
         self.samples.append(&mut group.samples);
         self.unreadable.append(&mut group.unreadable);
+        self.answers.append(&mut group.answers);
         self.passages.append(&mut group.passages);
         self.passage_bytes += group.passage_bytes;
         group.slim();
@@ -171,6 +181,7 @@ impl Queue {
                     number: line.opened,
                     samples: Columns::default(),
                     unreadable: Vec::new(),
+                    answers: Vec::new(),
                     passages: Vec::new(),
                     passage_bytes: 0,
                     receipts: Vec::new(),
@@ -210,16 +221,18 @@ impl Queue {
     }
 }
 
-/// Commits batch after batch until the queue is closed; what is to be routed is routed then.
+/// Commits batch after batch until the queue is closed; answers are told and what is to be routed
+/// is routed then.
 pub(crate) async fn run(
     queue: Arc<Queue>,
     ingest: Arc<dyn Ingest>,
+    waiting: Arc<dyn Answers>,
     broker: Arc<Broker>,
     meters: Arc<Meters>,
 ) {
     let mut pause = FIRST_PAUSE;
     while let Some(batch) = queue.take().await {
-        let Batch { samples, unreadable, passages, receipts, .. } = batch;
+        let Batch { samples, unreadable, answers, passages, receipts, .. } = batch;
         let size = samples.len() + unreadable.len();
         let outcome = if size == 0 {
             Ok(())
@@ -233,6 +246,9 @@ pub(crate) async fn run(
         match outcome {
             Ok(()) => {
                 pause = FIRST_PAUSE;
+                if !answers.is_empty() {
+                    waiting.take(answers);
+                }
                 let routed = !passages.is_empty();
                 for passage in passages {
                     // One message may be a change for each of thousands of sessions.

@@ -22,8 +22,9 @@
 //! | `commands` | the way down to a device |
 //!
 //! This room knows nothing of databases, rules or HTTP. What it needs to know it asks of
-//! [`model::observation::Devices`]; what it learns it hands to [`model::observation::Ingest`]; what
-//! sessions must not forget it hands to [`model::broker::BrokerStore`].
+//! [`model::observation::Devices`]; what it learns it hands to [`model::observation::Ingest`], and
+//! answers besides to [`model::command::Answers`]; what sessions must not forget it hands to
+//! [`model::broker::BrokerStore`].
 //!
 //! `docs/mqtt.md` is for whoever connects: topics, sessions, limits, reason codes, and the table of
 //! the standard's statements with the test that shows each.
@@ -53,4 +54,4 @@ pub mod topic;
 
 pub use broker::MemoryBroker;
 pub use config::GatewayConfig;
-pub use server::{Gateway, Reply};
+pub use server::Gateway;

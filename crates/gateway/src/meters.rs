@@ -10,6 +10,8 @@ pub(crate) struct Meters {
     pub(crate) not_stored: Counter,
     pub(crate) ack_seconds: Histogram,
     pub(crate) delivered: Counter,
+    pub(crate) answers: Counter,
+    pub(crate) unmatched: Counter,
 }
 
 impl Meters {
@@ -21,6 +23,10 @@ impl Meters {
         describe_counter!("zhongshu_mqtt_refused_total", "connections refused or closed, by reason");
         describe_counter!("zhongshu_mqtt_delivered_total", "messages sent to subscribers");
         describe_counter!("zhongshu_mqtt_dropped_total", "messages not kept for a subscriber, by reason");
+        describe_counter!(
+            "zhongshu_mqtt_replies_total",
+            "messages on reply topics, by whether somebody waited for such an answer"
+        );
         describe_histogram!(
             "zhongshu_mqtt_ack_seconds",
             metrics::Unit::Seconds,
@@ -32,6 +38,8 @@ impl Meters {
             unreadable: counter!("zhongshu_mqtt_unreadable_total"),
             not_stored: counter!("zhongshu_mqtt_not_stored_total"),
             delivered: counter!("zhongshu_mqtt_delivered_total"),
+            answers: counter!("zhongshu_mqtt_replies_total", "awaited" => "yes"),
+            unmatched: counter!("zhongshu_mqtt_replies_total", "awaited" => "no"),
             ack_seconds: metrics::histogram!("zhongshu_mqtt_ack_seconds"),
         }
     }

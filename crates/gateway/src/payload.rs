@@ -8,10 +8,14 @@
 //!
 //! `t` is RFC 3339 or an integer of milliseconds since 1970 UTC; without it the time of receipt
 //! stands in and the sample says so. A payload is taken whole or not at all.
+//!
+//! What answers a question ([`reply`]) is such an object with the question's `id` besides, or with
+//! an `error` in the place of `v`, or a bare number.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use model::command::Reply;
 use model::observation::{FUTURE_TOLERANCE_MICROS, quality};
 use model::{
     DatastreamKey, Micros,
@@ -58,6 +62,11 @@ pub enum PayloadError {
     /// Before 1970 or after 9999.
     #[error("time of observation {0} is not between 1970 and 9999; an integer counts milliseconds")]
     TimeOutOfRange(usize),
+    /// An answer without a value.
+    #[error(
+        "payload answers nothing; it must be {{\"id\": id, \"t\": time, \"v\": number}}, or have an \"error\""
+    )]
+    NoAnswer,
     /// Several observations of one datastream cannot share the time of receipt.
     #[error("observation {0} has no t; in an array of several each needs one")]
     NoTime(usize),
@@ -157,6 +166,57 @@ pub fn decode_observation(
     Ok(())
 }
 
+/// An answer as a device sends it.
+#[derive(Debug, Default, serde::Deserialize)]
+pub struct ReplyBody<'a> {
+    /// Which question: the text that it came with.
+    #[serde(default, borrow)]
+    pub id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    t: Option<When>,
+    #[serde(default)]
+    v: Option<f64>,
+    #[serde(default, borrow)]
+    error: Option<Cow<'a, str>>,
+}
+
+/// Bytes of a device's own words that are kept.
+const WORDS: usize = 200;
+
+/// Reads `payload` as the answer to a question.
+///
+/// # Errors
+/// [`PayloadError`].
+pub fn reply(payload: &[u8]) -> Result<ReplyBody<'_>, PayloadError> {
+    match payload.iter().find(|b| !b.is_ascii_whitespace()) {
+        None => Err(PayloadError::Empty),
+        Some(b'{') => read(payload),
+        Some(_) => Ok(ReplyBody { v: Some(read(payload)?), ..ReplyBody::default() }),
+    }
+}
+
+impl ReplyBody<'_> {
+    /// What it says of `datastream`; a value is appended to `out` as a sample.
+    ///
+    /// # Errors
+    /// [`PayloadError`]; nothing is appended then.
+    pub fn take(
+        self,
+        datastream: DatastreamKey,
+        now: Micros,
+        out: &mut Columns,
+    ) -> Result<Reply, PayloadError> {
+        if let Some(error) = self.error {
+            // A device's words may hold anything; U+0000 no database takes.
+            return Ok(Reply::Fault(cut(&error, WORDS).replace('\0', " ")));
+        }
+        let v = self.v.ok_or(PayloadError::NoAnswer)?;
+        let sample = Row { t: self.t, v }.sample(datastream, now, 1)?;
+        out.push(sample);
+        Ok(Reply::Value { time: sample.time, value: sample.value })
+    }
+}
+
 /// An instant as SensorThings writes it: RFC 3339, no number.
 struct Instant(Micros);
 
@@ -189,7 +249,7 @@ impl Row {
 }
 
 /// An instant as devices write it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct When(Micros);
 
 impl<'de> Deserialize<'de> for When {

@@ -4,13 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use model::Micros;
 use model::broker::{BrokerStore, Owner};
-use model::command::CommandDown;
+use model::command::{Answers, CommandDown};
 use model::observation::{Devices, Ingest};
 use tokio::net::TcpListener;
-use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -24,20 +21,6 @@ use crate::meters::Meters;
 use crate::mqtt::link::Register;
 use crate::mqtt::listener;
 
-/// Replies that wait for their slowest reader; an older one is dropped for it.
-const REPLIES: usize = 256;
-
-/// What a device answered to a command (`zs/v1/{thing}/reply`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// The thing's code, as authenticated.
-    pub thing: String,
-    /// As sent; nothing is known of its form here.
-    pub payload: Bytes,
-    /// When it came.
-    pub received_at: Micros,
-}
-
 /// What listener, sessions and batcher share.
 pub(crate) struct Shared {
     pub(crate) config: GatewayConfig,
@@ -46,7 +29,7 @@ pub(crate) struct Shared {
     pub(crate) register: Arc<Register>,
     pub(crate) broker: Arc<Broker>,
     pub(crate) meters: Arc<Meters>,
-    pub(crate) replies: broadcast::Sender<Reply>,
+    pub(crate) answers: Arc<dyn Answers>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -80,6 +63,7 @@ impl Gateway {
         config: GatewayConfig,
         devices: Arc<dyn Devices>,
         ingest: Arc<dyn Ingest>,
+        answers: Arc<dyn Answers>,
         store: Arc<dyn BrokerStore>,
     ) -> io::Result<Self> {
         config.check()?;
@@ -101,11 +85,11 @@ impl Gateway {
             register: Arc::default(),
             broker: broker.clone(),
             meters: meters.clone(),
-            replies: broadcast::channel(REPLIES).0,
+            answers: answers.clone(),
             stopping: CancellationToken::new(),
         });
         let writer = tokio::spawn(writer::run(broker.common.writer.clone(), store));
-        let batcher = tokio::spawn(batcher::run(shared.queue.clone(), ingest, broker, meters));
+        let batcher = tokio::spawn(batcher::run(shared.queue.clone(), ingest, answers, broker, meters));
         let agenda = tokio::spawn(broker::keep_agenda(shared.clone()));
         let listener = tokio::spawn(listener::run(plain, secure, shared.clone()));
         tracing::info!(%mqtt_addr, ?mqtts_addr, "mqtt listens");
@@ -131,12 +115,6 @@ impl Gateway {
             register: self.shared.register.clone(),
             longest: self.shared.config.max_packet_bytes as usize,
         })
-    }
-
-    /// What devices answer from now on. A reader that falls behind loses the oldest and is told.
-    #[must_use]
-    pub fn replies(&self) -> broadcast::Receiver<Reply> {
-        self.shared.replies.subscribe()
     }
 
     /// Ends every connection of `thing` (5: DISCONNECT 0x98) and says how many there were. To be

@@ -74,6 +74,12 @@ pub fn command(thing: &str) -> String {
     format!("{PREFIX}{thing}/command")
 }
 
+/// The topic on which the device named `thing` answers.
+#[must_use]
+pub fn reply(thing: &str) -> String {
+    format!("{PREFIX}{thing}/reply")
+}
+
 /// Whether `filter` matches command topics of one thing and nothing else: no observation can.
 pub(crate) fn is_command(filter: &str) -> bool {
     !filter.contains(['+', '#'])

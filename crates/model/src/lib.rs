@@ -14,7 +14,7 @@
 //! | [`context`] | who asks, with which grants, under which request id |
 //! | [`observation`] | samples, and the contracts of the doors they come in by |
 //! | [`broker`] | what MQTT sessions must not forget, and who keeps it |
-//! | [`command`] | what goes down to a device |
+//! | [`command`] | what goes down to a device, and what comes back for it |
 
 pub mod area;
 pub mod broker;

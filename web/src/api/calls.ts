@@ -37,6 +37,18 @@ export const api = {
   /** The same rows and more of them, for a spreadsheet. */
   queryCsv: (sql: string) => take(client.POST('/api/v1/query', { body: { sql, limit: 100_000 }, headers: { Accept: 'text/csv' }, parseAs: 'blob' })) as Promise<unknown> as Promise<Blob>,
 
+  sweepScopes: (area: string) => take(client.GET('/api/v1/sweep-scopes', { params: { query: { area } } })),
+  sweeps: (after?: string) => take(client.GET('/api/v1/sweeps', { params: { query: { limit: 20, ...(after ? { after } : {}) } } })),
+  sweep: (number: string) => take(client.GET('/api/v1/sweeps/{number}', { params: { path: { number } } })),
+  startSweep: (body: { area: string; type: string; datastream: string; limit_seconds: number }, key: string) => take(client.POST('/api/v1/sweeps', { headers: { 'Idempotency-Key': key }, body })),
+  stopSweep: (number: string) => take(client.POST('/api/v1/sweeps/{number}/stop', { params: { path: { number } } })),
+  repeatSweep: (number: string, key: string) => take(client.POST('/api/v1/sweeps/{number}/repeat', { params: { path: { number } }, headers: { 'Idempotency-Key': key } })),
+  sweepRows: (number: string, verdict: string, after?: string) => take(client.GET('/api/v1/sweeps/{number}/rows', { params: { path: { number }, query: { limit: 500, ...(verdict ? { verdict } : {}), ...(after ? { after } : {}) } } })),
+  sweepComparison: (number: string, after?: string) => take(client.GET('/api/v1/sweeps/{number}/comparison', { params: { path: { number }, query: { limit: 200, ...(after ? { after } : {}) } } })),
+  sweepSchedules: () => take(client.GET('/api/v1/sweep-schedules', { params: { query: { limit: 500 } } })),
+  keepSweepSchedule: (body: { area: string; type: string; datastream: string; limit_seconds: number; at: string }, key: string) => take(client.POST('/api/v1/sweep-schedules', { headers: { 'Idempotency-Key': key }, body })),
+  deleteSweepSchedule: (id: string) => take(client.DELETE('/api/v1/sweep-schedules/{id}', { params: { path: { id } } })),
+
   notices: (after?: string) => take(client.GET('/api/v1/notices', { params: { query: { limit: 50, ...(after ? { after } : {}) } } })),
 
   notifications: (query: { state?: string; channel?: 'in-page' | 'wecom' | 'sms' | 'voice' | 'email' | 'webhook'; person?: string; case?: string; q?: string; limit?: number; after?: string }) => take(client.GET('/api/v1/notifications', { params: { query } })),

@@ -42,6 +42,8 @@ export interface Problem extends Pick<Schemas['Problem'], 'type' | 'title' | 'st
   /** query-statement: where it is wrong, both from 1. */
   line?: number
   column?: number
+  /** sweep-running: the sweep that asks the same devices. */
+  number?: string
 }
 export interface FieldFault { path: string; message: Text }
 
@@ -80,6 +82,14 @@ export type DeliveryState = Schemas['DeliveryState']
 export type Delivery = Answer<'Delivery'>
 export type InboxMessage = Answer<'InboxMessage'>
 export type Contact = Answer<'Contact'>
+export type Sweep = Answer<'Sweep'>
+export type SweepCounts = Answer<'SweepCounts'>
+export type SweepRow = Answer<'SweepRow'>
+export type SweepVerdict = Schemas['SweepVerdict']
+export type SweepScopes = Answer<'SweepScopes'>
+export type SweepScope = Answer<'SweepScope'>
+export type SweepComparison = Answer<'SweepComparison'>
+export type SweepSchedule = Answer<'SweepSchedule'>
 
 export type FileRef = Answer<'FileRef'>
 export type Notice = Answer<'Notice'>

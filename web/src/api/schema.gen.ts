@@ -524,6 +524,181 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/sweep-schedules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Schedules, by the time of the day. */
+        get: operations["get_sweep_schedules"];
+        put?: never;
+        /** Keep a schedule: the sweep starts daily at this time by the city's clock. */
+        post: operations["post_sweep_schedules"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sweep-schedules/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete a schedule; sweeps that it started stay. */
+        delete: operations["delete_sweep_schedules_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sweep-scopes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What can be asked in an area: types of things with their datastreams. */
+        get: operations["get_sweep_scopes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sweeps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Sweeps, the newest first. */
+        get: operations["get_sweeps"];
+        put?: never;
+        /** Start a sweep: every device of the type in the area is asked for its value now. */
+        post: operations["post_sweeps"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sweeps/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One sweep, by its number or id. */
+        get: operations["get_sweeps_number"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sweeps/{number}/comparison": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The sweep beside the one before it: what has changed. */
+        get: operations["get_sweeps_number_comparison"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sweeps/{number}/repeat": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask those again that did not answer: a sweep of its own. */
+        post: operations["post_sweeps_number_repeat"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sweeps/{number}/rows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What each device answered: low values first, the gravest first, then faults, silent ones, and
+         *     good values last.
+         */
+        get: operations["get_sweeps_number_rows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sweeps/{number}/rows.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same as a table for a spreadsheet. */
+        get: operations["get_sweeps_number_rows_csv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sweeps/{number}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop a running sweep; what came so far stays on record. */
+        post: operations["post_sweeps_number_stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tasks": {
         parameters: {
             query?: never;
@@ -1682,6 +1857,289 @@ export interface components {
         };
         /** @enum {string} */
         StepState: "done" | "current" | "ahead";
+        /** @description A sweep (巡检). */
+        Sweep: {
+            /** @description Where its things are. */
+            area: components["schemas"]["AreaRef"];
+            /** @description How its devices stand. */
+            counts: components["schemas"]["SweepCounts"];
+            /** @description The code of the datastream that was asked for. */
+            datastream: string;
+            /** @description What the datastream is called. */
+            datastream_name: components["schemas"]["Text"];
+            /**
+             * Format: int32
+             * @description How many decimals are shown.
+             */
+            decimals: number;
+            ended_at?: components["schemas"]["Instant"] | null;
+            /**
+             * Format: uuid
+             * @description Names it for ever.
+             */
+            id: string;
+            last_answer_at?: components["schemas"]["Instant"] | null;
+            /**
+             * Format: double
+             * @description How long each device has to answer.
+             */
+            limit_seconds: number;
+            /** @description What people say on the phone. */
+            number: string;
+            reason?: components["schemas"]["SweepReason"] | null;
+            /** @description The number of the sweep whose silent ones it asks again. */
+            repeats?: string | null;
+            /** @description Whether a schedule started it. */
+            scheduled: boolean;
+            /** @description When it started. */
+            started_at: components["schemas"]["Instant"];
+            /** @description Who started it, or keeps the schedule that did. */
+            started_by: string;
+            /** @description Where it is in its life. */
+            state: components["schemas"]["SweepState"];
+            /** @description Who stopped it. */
+            stopped_by?: string | null;
+            /** @description Their type. */
+            type: string;
+            /** @description What the type is called. */
+            type_title: components["schemas"]["Text"];
+            /** @description The unit of values, as UCUM writes it. */
+            unit: string;
+        };
+        /** @description How many went from one verdict to another. */
+        SweepChange: {
+            /** @description In this one. */
+            after: components["schemas"]["SweepVerdict"];
+            /** @description In the earlier sweep. */
+            before: components["schemas"]["SweepVerdict"];
+            /**
+             * Format: int64
+             * @description How many devices.
+             */
+            things: number;
+        };
+        /** @description A sweep beside an earlier one. */
+        SweepComparison: {
+            before?: components["schemas"]["Sweep"] | null;
+            /** @description All devices of both, by what they were and became. */
+            changes: components["schemas"]["SweepChange"][];
+            /** @description Devices that stand otherwise, by code. */
+            items: components["schemas"]["SweepDifference"][];
+            next?: string | null;
+        };
+        /** @description How many devices stand how. `open` to `silent` add up to `total`. */
+        SweepCounts: {
+            /**
+             * Format: int64
+             * @description Those that the question was sent to; the others were not connected.
+             */
+            asked: number;
+            /**
+             * Format: int64
+             * @description Faults.
+             */
+            fault: number;
+            /**
+             * Format: int64
+             * @description Values below a threshold.
+             */
+            low: number;
+            /**
+             * Format: int64
+             * @description Good values.
+             */
+            ok: number;
+            /**
+             * Format: int64
+             * @description Without an answer yet, or never asked to the end.
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description Silent ones.
+             */
+            silent: number;
+            /**
+             * Format: int64
+             * @description Devices of the sweep.
+             */
+            total: number;
+        };
+        /** @description A device in both sweeps. */
+        SweepDifference: {
+            /** @description In this one. */
+            after: components["schemas"]["SweepStand"];
+            /** @description In the earlier sweep. */
+            before: components["schemas"]["SweepStand"];
+            /** @description What it is called. */
+            name: components["schemas"]["Text"];
+            /** @description Where it is, in words. */
+            place: components["schemas"]["Text"];
+            /** @description The code of the thing. */
+            thing: string;
+        };
+        /** @description One page of sweeps. */
+        SweepPage: {
+            items: components["schemas"]["Sweep"][];
+            next?: string | null;
+        };
+        /**
+         * @description How a sweep came to its end.
+         * @enum {string}
+         */
+        SweepReason: "answered" | "limit" | "stopped" | "restart";
+        /** @description A sweep to start. */
+        SweepRequest: {
+            /** @description Where: a path. */
+            area: components["schemas"]["AreaPath"];
+            /** @description The code of the datastream. */
+            datastream: string;
+            /**
+             * Format: double
+             * @description How long each device has to answer, 1 to 120; 10 when absent.
+             */
+            limit_seconds?: number | null;
+            /** @description The type of things. */
+            type: string;
+        };
+        /** @description What one device of a sweep answered. */
+        SweepRow: {
+            answered_at?: components["schemas"]["Instant"] | null;
+            /** @description Where it was in the area tree: a path. */
+            area: components["schemas"]["AreaPath"];
+            asked_at?: components["schemas"]["Instant"] | null;
+            /** @description The datastream it was asked for. */
+            datastream: components["schemas"]["DatastreamKey"];
+            last_at?: components["schemas"]["Instant"] | null;
+            /**
+             * Format: double
+             * @description What was last known then.
+             */
+            last_value?: number | null;
+            measured_at?: components["schemas"]["Instant"] | null;
+            /** @description What the thing was called. */
+            name: components["schemas"]["Text"];
+            /** @description Its own words, when it could not say. */
+            note?: string | null;
+            /** @description Where it was, in words. */
+            place: components["schemas"]["Text"];
+            severity?: components["schemas"]["Severity"] | null;
+            /** @description The code of the thing. */
+            thing: string;
+            /**
+             * Format: double
+             * @description The value it answered with.
+             */
+            value?: number | null;
+            /** @description What its answer, or its silence, means. */
+            verdict: components["schemas"]["SweepVerdict"];
+            via?: components["schemas"]["SweepVia"] | null;
+        };
+        /** @description One page of a sweep's rows. */
+        SweepRowPage: {
+            items: components["schemas"]["SweepRow"][];
+            next?: string | null;
+        };
+        /** @description A sweep that starts daily by itself. */
+        SweepSchedule: {
+            /** @description Where its things are. */
+            area: components["schemas"]["AreaRef"];
+            /** @description When, by the city's clock: `08:00`. */
+            at: string;
+            /** @description Who keeps it. */
+            created_by: string;
+            /** @description The code of the datastream. */
+            datastream: string;
+            /** @description What the datastream is called. */
+            datastream_name: components["schemas"]["Text"];
+            /**
+             * Format: uuid
+             * @description Names it for ever.
+             */
+            id: string;
+            /**
+             * Format: double
+             * @description How long each device has to answer.
+             */
+            limit_seconds: number;
+            /** @description When it is due next. */
+            next_at: components["schemas"]["Instant"];
+            /** @description Their type. */
+            type: string;
+            /** @description What the type is called. */
+            type_title: components["schemas"]["Text"];
+        };
+        /** @description One page of schedules. */
+        SweepSchedulePage: {
+            items: components["schemas"]["SweepSchedule"][];
+            next?: string | null;
+        };
+        /** @description A schedule to keep. */
+        SweepScheduleRequest: {
+            /** @description Where: a path. */
+            area: components["schemas"]["AreaPath"];
+            /** @description When, by the city's clock: `08:00`. */
+            at: string;
+            /** @description The code of the datastream. */
+            datastream: string;
+            /**
+             * Format: double
+             * @description How long each device has to answer, 1 to 120; 10 when absent.
+             */
+            limit_seconds?: number | null;
+            /** @description The type of things. */
+            type: string;
+        };
+        /** @description What can be asked somewhere. */
+        SweepScope: {
+            /** @description The code of one of its datastreams. */
+            datastream: string;
+            /** @description What that is called. */
+            datastream_name: components["schemas"]["Text"];
+            /**
+             * Format: int64
+             * @description How many of them there are.
+             */
+            things: number;
+            /** @description A type of things. */
+            type: string;
+            /** @description What it is called. */
+            type_title: components["schemas"]["Text"];
+        };
+        /** @description What can be asked in an area. */
+        SweepScopes: {
+            /** @description The area. */
+            area: components["schemas"]["AreaRef"];
+            /** @description By type and datastream, the most things first. */
+            items: components["schemas"]["SweepScope"][];
+        };
+        /** @description How a device stood in one sweep. */
+        SweepStand: {
+            measured_at?: components["schemas"]["Instant"] | null;
+            severity?: components["schemas"]["Severity"] | null;
+            /**
+             * Format: double
+             * @description The value.
+             */
+            value?: number | null;
+            /** @description What its answer, or its silence, meant. */
+            verdict: components["schemas"]["SweepVerdict"];
+        };
+        /**
+         * @description Where a sweep is in its life.
+         * @enum {string}
+         */
+        SweepState: "running" | "ended" | "stopped";
+        /**
+         * @description What a device's answer, or its silence, means.
+         * @enum {string}
+         */
+        SweepVerdict: "open" | "ok" | "low" | "fault" | "silent";
+        /**
+         * @description How an answer came.
+         * @enum {string}
+         */
+        SweepVia: "reply" | "observation";
         /** @description A task. */
         Task: {
             /** @description What the caller may do with it now. */
@@ -3238,6 +3696,457 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sweep_schedules: {
+        parameters: {
+            query?: {
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepSchedulePage"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_sweep_schedules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SweepScheduleRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepSchedule"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_sweep_schedules_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sweep_scopes: {
+        parameters: {
+            query?: {
+                /** @description The area (a path); the widest that the caller sees when absent. */
+                area?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepScopes"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sweeps: {
+        parameters: {
+            query?: {
+                /** @description Only sweeps of this area or of areas in it (a path). */
+                area?: string;
+                /** @description Only sweeps in this state. */
+                state?: "running" | "ended" | "stopped";
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_sweeps: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SweepRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sweep"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sweeps_number: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sweep"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sweeps_number_comparison: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The number of the earlier sweep. When absent: the one it repeats, or else the last of the
+                 *     same area, type and datastream.
+                 */
+                with?: string;
+                /** @description Every device of both, not only those that stand otherwise. */
+                all?: boolean;
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepComparison"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_sweeps_number_repeat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sweep"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sweeps_number_rows: {
+        parameters: {
+            query?: {
+                /** @description Verdicts, separated by commas: `low,silent`. */
+                verdict?: string;
+                /** @description Only things whose code, name or place holds this text. */
+                q?: string;
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+                /** @description The language of an export: `zh` (when absent) or `en`. */
+                lang?: string;
+            };
+            header?: never;
+            path: {
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SweepRowPage"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sweeps_number_rows_csv: {
+        parameters: {
+            query?: {
+                /** @description Verdicts, separated by commas: `low,silent`. */
+                verdict?: string;
+                /** @description Only things whose code, name or place holds this text. */
+                q?: string;
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+                /** @description The language of an export: `zh` (when absent) or `en`. */
+                lang?: string;
+            };
+            header?: never;
+            path: {
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_sweeps_number_stop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sweep"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

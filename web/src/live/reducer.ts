@@ -1,13 +1,22 @@
 // What an event of the stream means for what the page holds. Pure, so that it can be tested
 // without a browser: the caller applies the answer.
-import type { MapThing, Severity, ThingState } from '@/api/contract'
+import type { MapThing, Severity, SweepCounts, SweepRow, ThingState } from '@/api/contract'
 
 export interface LastValue { time: string; value: number; quality: number }
+
+/** A running sweep as the stream tells of it: how its devices stand, and rows that came since. */
+export interface SweepReport { counts: SweepCounts; rows: Map<string, { row: SweepRow; received: number }>; received: number }
+
+/** Sweeps that are remembered; a page looks at one. */
+const SWEEPS = 4
+/** Rows of a sweep that are remembered: further ones are read from the hub. */
+const SWEEP_ROWS = 2_000
 
 /** A thing as the map draws it, after the values and states that came since it was loaded. */
 export interface LiveState {
   values: Map<number, LastValue>
   things: Map<string, { state: ThingState; severity: Severity | null; received: number }>
+  sweeps: Map<string, SweepReport>
 }
 
 export interface Facts {
@@ -20,7 +29,7 @@ export interface Facts {
   [fact: string]: unknown
 }
 
-export type Topic = 'alerts' | 'situation' | 'cases' | 'tasks' | 'notices' | 'map' | 'everything'
+export type Topic = 'alerts' | 'situation' | 'cases' | 'tasks' | 'notices' | 'sweeps' | 'map' | 'everything'
 
 export interface Outcome {
   /** Which lists have to be asked for again. */
@@ -32,7 +41,7 @@ export interface Outcome {
 }
 
 export function emptyState(): LiveState {
-  return { values: new Map(), things: new Map() }
+  return { values: new Map(), things: new Map(), sweeps: new Map() }
 }
 
 const SEVERITIES = new Set(['red', 'orange', 'yellow', 'blue'])
@@ -52,6 +61,7 @@ const STALE: Record<string, Topic[]> = {
   'task.handed-over': ['tasks', 'cases'],
   'notice.published': ['notices', 'cases'],
   'notice.ended': ['notices', 'cases'],
+  'sweep.changed': ['sweeps'],
   reset: ['everything'],
 }
 
@@ -94,11 +104,25 @@ export function reduce(state: LiveState, kind: string, text: string, received: n
     }
     return outcome
   }
+  if (kind === 'sweep.changed') {
+    const { number, counts, rows } = data as { number?: unknown; counts?: SweepCounts; rows?: unknown }
+    // Beginning and end are told without rows: then the hub is asked.
+    if (Array.isArray(rows) && typeof number === 'string' && counts) {
+      const known = state.sweeps.get(number)?.rows ?? new Map<string, { row: SweepRow; received: number }>()
+      for (const row of rows as SweepRow[]) if (known.size < SWEEP_ROWS || known.has(row.thing)) known.set(row.thing, { row, received })
+      state.sweeps.delete(number)
+      state.sweeps.set(number, { counts, rows: known, received })
+      for (const old of [...state.sweeps.keys()].slice(0, -SWEEPS)) state.sweeps.delete(old)
+      outcome.moved = true
+      return outcome
+    }
+  }
   outcome.stale = STALE[kind] ?? []
   if (kind === 'alert.opened') outcome.opened = data as Facts
   if (kind === 'reset') {
     state.values.clear()
     state.things.clear()
+    state.sweeps.clear()
   }
   return outcome
 }

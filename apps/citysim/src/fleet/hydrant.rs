@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::AnswerPace;
 use super::world::{Behaviour, Hydrant, World, micros_now};
 use crate::client::{Device, Options};
 
@@ -47,15 +48,34 @@ const MALFORMED: [&[u8]; 6] = [
 pub(super) struct Pace {
     pub interval: Duration,
     pub seed: u64,
+    pub answers: AnswerPace,
 }
 
+/// Answers that one hydrant owes at the same time; further questions it forgets.
+const OWED: usize = 16;
+
+/// What comes down: an order, or a question.
 #[derive(Deserialize)]
-struct Command {
-    command: String,
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    correlation: serde_json::Value,
+#[serde(untagged)]
+enum Command {
+    Order {
+        command: String,
+        #[serde(default)]
+        reason: String,
+        #[serde(default)]
+        correlation: serde_json::Value,
+    },
+    Question {
+        id: String,
+        ask: String,
+    },
+}
+
+/// An answer that is owed.
+struct Owed {
+    at: Instant,
+    id: String,
+    ask: String,
 }
 
 struct Sensor<'a> {
@@ -68,6 +88,10 @@ struct Sensor<'a> {
     /// When the second sample of a report by exception is due.
     follow_up: Option<Instant>,
     malformed: usize,
+    answers: AnswerPace,
+    /// It never answers a question.
+    mute: bool,
+    owed: Vec<Owed>,
 }
 
 /// Runs the hydrant `index` of the world until told to stop.
@@ -88,15 +112,28 @@ pub(super) async fn run(
     let phase: f64 = rng.random();
     let mut regular = start + pace.interval.min(FIRST_ROUND).mul_f64(phase);
     let mut attentive: Option<(Instant, Instant)> = None;
+    let mute = rng.random_bool(pace.answers.mute.clamp(0.0, 1.0));
     let device = Device::start(options);
-    let mut sensor =
-        Sensor { world: &world, hydrant, device, rng, reported: None, follow_up: None, malformed: 0 };
+    let mut sensor = Sensor {
+        world: &world,
+        hydrant,
+        device,
+        rng,
+        reported: None,
+        follow_up: None,
+        malformed: 0,
+        answers: pace.answers,
+        mute,
+        owed: Vec::new(),
+    };
     loop {
         let look = attentive.map(|(look, _)| look);
-        let wake = [sensor.follow_up, look].into_iter().flatten().fold(regular, Instant::min);
+        let owed = sensor.owed.iter().map(|owed| owed.at).min();
+        let wake = [sensor.follow_up, look, owed].into_iter().flatten().fold(regular, Instant::min);
         tokio::select! {
             () = tokio::time::sleep_until(wake) => {
                 let now = Instant::now();
+                sensor.pay(now);
                 if now >= regular {
                     sensor.report();
                     // The first round is quick; then each keeps its own place in the interval.
@@ -184,23 +221,54 @@ impl Sensor<'_> {
                 return;
             }
         };
-        let reply = if command.command == "measure" {
+        let (command, reason, correlation) = match command {
+            Command::Order { command, reason, correlation } => (command, reason, correlation),
+            Command::Question { id, ask } => {
+                if !self.mute && self.owed.len() < OWED {
+                    let AnswerPace { after, within, .. } = self.answers;
+                    let wait = after + (within - after).mul_f64(self.rng.random());
+                    self.owed.push(Owed { at: Instant::now() + wait, id, ask });
+                }
+                return;
+            }
+        };
+        let reply = if command == "measure" {
             let value = self.measure();
             let t = micros_now().to_string();
             let sample = json!({"t": t, "v": value}).to_string();
             if self.device.begin(DATASTREAM, sample).is_ok() {
                 self.reported = Some((value, Instant::now()));
             }
-            if command.reason == "repair-reported"
+            if reason == "repair-reported"
                 && let Ok(true) = self.world.repaired(&self.hydrant.outlet.main)
             {
                 tracing::info!(main = self.hydrant.outlet.main, "the repair was reported: filling");
             }
-            json!({"correlation": command.correlation, "t": t, "v": value})
+            json!({"correlation": correlation, "t": t, "v": value})
         } else {
-            let error = format!("this device does not know the command {:?}", command.command);
-            json!({"correlation": command.correlation, "error": error})
+            let error = format!("this device does not know the command {command:?}");
+            json!({"correlation": correlation, "error": error})
         };
         let _ = self.device.begin(REPLY, reply.to_string());
+    }
+
+    /// Gives the answers that are due. A device that fell silent meanwhile gives none.
+    fn pay(&mut self, now: Instant) {
+        let silent = matches!(self.hydrant.behaviour.borrow().now(), Behaviour::Silent { .. });
+        let due: Vec<Owed> = self.owed.extract_if(.., |owed| owed.at <= now).collect();
+        for Owed { id, ask, .. } in due {
+            if silent {
+                continue;
+            }
+            let reply = if ask == DATASTREAM {
+                let value = self.measure();
+                self.reported = Some((value, Instant::now()));
+                json!({"id": id, "t": micros_now().to_string(), "v": value})
+            } else {
+                json!({"id": id, "error": format!("this device does not measure {ask:?}")})
+            };
+            // A full window is counted by the device; to the hub it was silent then.
+            let _ = self.device.begin(REPLY, reply.to_string());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use citysim::city::{hydrants, write};
-use citysim::fleet::{Fleet, FleetConfig};
+use citysim::fleet::{AnswerPace, Fleet, FleetConfig};
 use serde_json::{Value, json};
 
 use crate::broker::{Broker, Seen};
@@ -14,7 +14,9 @@ fn city(broker: &Broker, interval: Duration) -> (tempfile::TempDir, FleetConfig)
     let folder = tempfile::tempdir().unwrap();
     let (city, secrets) = (folder.path().join("city"), folder.path().join("secrets.csv"));
     write(&city, None, Some(&secrets)).unwrap();
-    let config = FleetConfig { mqtt: broker.address, city, secrets, interval, time_scale: 1.0, seed: 7 };
+    let answers = AnswerPace { after: Duration::ZERO, within: Duration::from_millis(50), mute: 0.0 };
+    let mqtt = broker.address;
+    let config = FleetConfig { mqtt, city, secrets, interval, time_scale: 1.0, seed: 7, answers };
     (folder, config)
 }
 
@@ -94,6 +96,52 @@ async fn a_burst_is_told_by_exception_and_mended_by_the_reported_repair() {
     assert!(reply["error"].as_str().unwrap().contains("dance"));
     fleet.stop().await;
     assert_eq!(handle.counts().connected, 0);
+}
+
+#[tokio::test]
+async fn questions_are_answered_but_by_the_mute() {
+    let mut broker = Broker::start(None).await;
+    let (_folder, mut config) = city(&broker, Duration::from_secs(3600));
+    config.answers.mute = 0.5;
+    let fleet = Fleet::start(&config).unwrap();
+    all_listen(&mut broker).await;
+    let things: Vec<String> = hydrants().into_iter().map(|t| t.code).collect();
+    for (n, thing) in things.iter().enumerate() {
+        broker.command(thing, &json!({ "id": format!("q-{n}"), "ask": "pressure" }).to_string());
+        broker.command(thing, &json!({ "id": format!("x-{n}"), "ask": "colour" }).to_string());
+    }
+    let reply = |seen: &Seen| match seen {
+        Seen::Publish { user, topic, payload } if topic.ends_with("/reply") => {
+            Some((user.clone(), serde_json::from_slice::<Value>(payload).unwrap()))
+        }
+        _ => None,
+    };
+    let mut answered: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    while answered.values().filter(|replies| replies.len() == 2).count() < 150 {
+        let (user, answer) = broker.next(reply).await;
+        answered.entry(user).or_default().push(answer);
+    }
+    // An order is answered by everybody, at once: by then every question has had its time.
+    things.iter().for_each(|thing| broker.command(thing, r#"{"command":"dance","correlation":"c"}"#));
+    let mut danced = 0;
+    while danced < things.len() {
+        let (user, answer) = broker.next(reply).await;
+        if answer["correlation"] == "c" {
+            danced += 1;
+        } else {
+            answered.entry(user).or_default().push(answer);
+        }
+    }
+    for (thing, replies) in answered.iter().filter(|(_, replies)| replies.len() == 2) {
+        let n = things.iter().position(|t| t == thing).unwrap();
+        let of = |id: String| replies.iter().find(|reply| reply["id"] == id).unwrap();
+        let value = of(format!("q-{n}"));
+        assert!(value["v"].as_f64().unwrap() > 0.2 && value["t"].is_string(), "{value}");
+        assert!(of(format!("x-{n}"))["error"].as_str().unwrap().contains("colour"));
+    }
+    // Half of 420, give or take.
+    assert!(answered.len() < 265, "{} answered", answered.len());
+    fleet.stop().await;
 }
 
 #[tokio::test]

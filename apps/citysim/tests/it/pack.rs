@@ -88,6 +88,8 @@ fn roles_ask_for_known_permissions_and_residents_for_two() {
         "person:read",
         "data:query",
         "token:manage",
+        "sweep:start",
+        "sweep:read",
         "observation:import",
         "notification:read",
         "notification:resend",

@@ -2,7 +2,8 @@
 //!
 //! State events carry their position as id and are resumed from `Last-Event-ID`; when the place
 //! is no longer kept the client gets `reset` and loads everything anew. Last values and states of
-//! things come once a second, coalesced, without id. Everything is filtered by what the caller may
+//! things come once a second, coalesced, without id; so does the progress of sweeps, four times a
+//! second at most. Everything is filtered by what the caller may
 //! see, and a session that has ended ends its stream.
 
 use std::collections::{HashMap, VecDeque};
@@ -17,8 +18,9 @@ use axum::response::{IntoResponse as _, Response};
 use futures::Stream;
 use model::{Context, Event};
 use platform::http::{Access, Api, Caller, HttpResult, Problem};
-use tokio::sync::watch as latest;
+use tokio::sync::{broadcast, watch as latest};
 use utoipa_axum::routes;
+use watch::sweep::Progress;
 
 use crate::hub::Rooms;
 
@@ -97,6 +99,7 @@ fn sees(context: &Context, event: &Event) -> bool {
         "alert" => "alert:read",
         "case" => "case:read",
         "task" => "task:read",
+        "sweep" => "sweep:read",
         "notice" => {
             // A public notice of the estate is seen from its buildings.
             let public = event.data.get("public").and_then(serde_json::Value::as_bool) == Some(true)
@@ -170,6 +173,7 @@ struct Reader {
     second: tokio::time::Interval,
     look_again: tokio::time::Interval,
     values: watch::LiveCursor,
+    sweeps: broadcast::Receiver<Arc<Progress>>,
     ready: VecDeque<Sse>,
 }
 
@@ -205,7 +209,9 @@ async fn stream(State(rooms): State<Arc<Rooms>>, caller: Caller, headers: Header
     let mut look_again = tokio::time::interval(LOOK_AGAIN);
     look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let values = rooms.watch.live_cursor();
-    let reader = Reader { _place: place, rooms, caller, position, head, second, look_again, values, ready };
+    let sweeps = rooms.sweeps.progress();
+    let reader =
+        Reader { _place: place, rooms, caller, position, head, second, look_again, values, sweeps, ready };
     let response = SseResponse::new(read(reader)).keep_alive(
         KeepAlive::new().interval(Duration::from_secs(15)).event(Sse::default().event("ping").data("{}")),
     );
@@ -240,6 +246,7 @@ impl Reader {
                 self.head.borrow_and_update();
                 return self.state_events().await;
             }
+            Ok(progress) = self.sweeps.recv() => self.progress(&progress),
             _ = self.second.tick() => {
                 // A missed wake-up costs a second at most.
                 if *self.head.borrow() > self.position && !self.state_events().await {
@@ -279,6 +286,15 @@ impl Reader {
             }
         }
         true
+    }
+
+    /// The progress of a sweep; whoever missed some of it reads the rows when it is over.
+    fn progress(&mut self, progress: &Progress) {
+        if self.caller.context.may("sweep:read", &progress.area)
+            && let Ok(data) = serde_json::to_string(progress)
+        {
+            self.ready.push_back(Sse::default().event("sweep.changed").data(data));
+        }
     }
 
     fn live(&mut self) {

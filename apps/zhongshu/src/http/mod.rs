@@ -38,6 +38,7 @@ pub fn api(rooms: &Arc<Rooms>) -> Api<()> {
         .merge(platform::http::routes(rooms.platform.clone()))
         .merge(watch::http::routes(rooms.watch.clone()))
         .merge(watch::http::import_routes(rooms.bulk.clone()))
+        .merge(watch::http::sweep_routes(rooms.sweeps.clone()))
         .merge(work::http::routes(rooms.work.clone()))
         .merge(query::routes(rooms.clone()))
         .merge(events::routes(rooms.clone()))

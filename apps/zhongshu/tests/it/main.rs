@@ -15,4 +15,5 @@ mod restart;
 mod routes;
 mod s3;
 mod story;
+mod sweep;
 mod upgrade;

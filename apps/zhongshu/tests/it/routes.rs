@@ -26,6 +26,13 @@ async fn every_route_is_refused_by_default() {
         assert_eq!(made, 201);
         let told =
             until(&district, "/api/v1/notifications", |p| p["items"].as_array()?.first().cloned()).await;
+        let scope = json!({ "area": area, "type": "fire-hydrant", "datastream": "pressure" });
+        let (started, sweep) = district.call("POST", "/api/v1/sweeps", Some(scope.clone())).await.unwrap();
+        assert_eq!(started, 201, "{sweep}");
+        let mut daily = scope;
+        daily["at"] = json!("08:00");
+        let (kept, schedule) = district.call("POST", "/api/v1/sweep-schedules", Some(daily)).await.unwrap();
+        assert_eq!(kept, 201, "{schedule}");
         let text = |v: &Value| v.as_str().unwrap().to_owned();
         let fill = |path: &str| {
             path.replace("/areas/{code}", "/areas/jz-03")
@@ -39,6 +46,8 @@ async fn every_route_is_refused_by_default() {
                 .replace("/tokens/{name}", "/tokens/telegraf")
                 .replace("/webhooks/{name}", "/webhooks/city-brain")
                 .replace("/notifications/{id}", &format!("/notifications/{}", text(&told["id"])))
+                .replace("/sweeps/{number}", &format!("/sweeps/{}", text(&sweep["number"])))
+                .replace("/sweep-schedules/{id}", &format!("/sweep-schedules/{}", text(&schedule["id"])))
                 .replace("/imports/{id}", &format!("/imports/{}", text(&alert["id"])))
         };
         // Lists and sums hold nothing of another's area, and a process is the same everywhere.

@@ -188,6 +188,7 @@ impl Committer {
             .await
             .map_err(|e| IngestError::Store(e.to_string()))?;
         self.note(watch, &segment.rows);
+        watch.sweeping.observed(&segment.rows);
         place.send(Taken { segment, began });
         Ok(())
     }

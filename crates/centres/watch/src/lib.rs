@@ -17,6 +17,7 @@
 //! | `alert` | alerts as rows, and what cases do to them |
 //! | [`standing`] | how things stand |
 //! | [`live`] | what changed since a page looked last |
+//! | [`sweep`] | every device of a kind asked for its value now |
 //! | [`broker`] | what MQTT sessions must not forget |
 //! | [`http`] | the routes |
 
@@ -28,6 +29,7 @@ pub mod import;
 pub mod live;
 pub mod registry;
 pub mod standing;
+pub mod sweep;
 
 mod alert;
 mod devices;
@@ -69,6 +71,9 @@ pub fn statements() -> Vec<(&'static str, &'static str)> {
         import::STATEMENTS,
         ingest::STATEMENTS,
         http::STATEMENTS,
+        http::SWEEP_STATEMENTS,
+        sweep::record::STATEMENTS,
+        sweep::schedule::STATEMENTS,
     ]
     .concat()
 }
@@ -98,6 +103,7 @@ pub struct Watch {
     pub(crate) changed_values: Changes,
     pub(crate) changed_things: Changes,
     pub(crate) door: Door,
+    pub(crate) sweeping: sweep::Running,
     committing: Mutex<Option<JoinHandle<()>>>,
     judging: Mutex<Option<JoinHandle<()>>>,
 }
@@ -127,6 +133,7 @@ impl Watch {
         let things = registry.things().len();
         let watch = Self {
             door,
+            sweeping: sweep::Running::default(),
             committing: Mutex::new(None),
             standing: Standing::new(things),
             changed_values: Changes::new(registry.keys()),

@@ -7,6 +7,7 @@ use model::broker::Message;
 use tokio::time::Instant;
 
 use super::handshake::Party;
+use super::link::Command;
 use super::session::Session;
 use crate::broker::writer::Waiter;
 use crate::broker::{By, Post, Release, Written};
@@ -108,18 +109,19 @@ impl Session {
     pub(super) fn send_commands(&mut self) {
         let Party::Device(device) = &self.party else { return };
         let topic = topic::command(&device.thing);
+        let now = Instant::now();
         for command in self.link.take_commands() {
             let Some(qos) = self.link.command_qos() else { continue };
-            if self.is_slow() {
+            if self.is_slow() || command.expires.is_some_and(|at| at <= now) {
                 continue;
             }
-            let message =
-                Message { topic: topic.clone(), payload: command.payload, qos, ..Message::default() };
-            let post = Post::new(message, None);
+            let Command { payload, properties, expires, written } = command;
+            let message = Message { topic: topic.clone(), payload, qos, properties, ..Message::default() };
+            let post = Post::new(message, expires);
             let bounds = (COMMAND_WINDOW, self.window);
             let Some(packet_id) = self.mailbox.command(&self.link, &post, qos, bounds) else { continue };
-            if self.speaker.command(&post.message, packet_id, &mut self.out) {
-                self.unwritten.push(command.written);
+            if self.speaker.command(&post, packet_id, now, &mut self.out) {
+                self.unwritten.extend(written);
             } else if let Some(packet_id) = packet_id {
                 self.mailbox.take_back(packet_id);
             }

@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
-use model::broker::{Owner, SessionKey};
+use model::broker::{Owner, Properties, SessionKey};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Connections of one thing or integrator at the same time. One more takes the place of the oldest:
 /// a device that reconnects under a new client id each time leaves its dead ones behind. Of sessions
@@ -61,8 +62,12 @@ pub(crate) struct Link {
 /// A command on its way to the socket.
 pub(crate) struct Command {
     pub(crate) payload: Bytes,
-    /// Told when the socket took it; dropped when it never will.
-    pub(crate) written: oneshot::Sender<()>,
+    /// What 5 carries besides; `None` for an order.
+    pub(crate) properties: Option<Box<Properties>>,
+    /// After this it is not sent any more.
+    pub(crate) expires: Option<Instant>,
+    /// Told when the socket took it; dropped when it never will. Nobody waits for a question.
+    pub(crate) written: Option<oneshot::Sender<()>>,
 }
 
 impl Link {
@@ -204,6 +209,13 @@ struct Connected {
     stopping: bool,
 }
 
+impl Connected {
+    fn listener(&self, thing: &str) -> Option<Arc<Link>> {
+        let owner = Owner::Device(thing.to_owned());
+        self.owners.get(&owner)?.iter().rev().find(|link| link.listens()).cloned()
+    }
+}
+
 impl Register {
     fn inner(&self) -> MutexGuard<'_, Connected> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -241,8 +253,13 @@ impl Register {
 
     /// The newest session of `thing` that listens to commands.
     pub(crate) fn listener(&self, thing: &str) -> Option<Arc<Link>> {
-        let owner = Owner::Device(thing.to_owned());
-        self.inner().owners.get(&owner)?.iter().rev().find(|link| link.listens()).cloned()
+        self.inner().listener(thing)
+    }
+
+    /// The same for many things, under one lock.
+    pub(crate) fn listeners<'a>(&self, things: impl Iterator<Item = &'a str>) -> Vec<Option<Arc<Link>>> {
+        let connected = self.inner();
+        things.map(|thing| connected.listener(thing)).collect()
     }
 
     /// Ends the connections of `owner`; how many.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::broker::Message;
+use model::command::{Answer, Correlation};
 use model::observation::Unreadable;
 use model::{DatastreamKey, Micros};
 use tokio::time::Instant;
@@ -17,7 +18,6 @@ use crate::codec::read::Publish;
 use crate::codec::reason;
 use crate::codec::write::first;
 use crate::payload::{self, cut};
-use crate::server::Reply;
 use crate::topic::{Place, is_name, place};
 
 /// What is kept of an unreadable message ([`Unreadable`]).
@@ -83,13 +83,7 @@ impl Session {
                 None => self.not_own(publish),
             },
             Place::Reply { thing } if self.is_thing(thing) => {
-                // An error only says that nobody listens.
-                let _ = self.shared.replies.send(Reply {
-                    thing: thing.to_owned(),
-                    payload: Bytes::copy_from_slice(publish.payload),
-                    received_at: self.now,
-                });
-                self.pass_on(publish, topic);
+                self.reply(publish, topic, thing);
                 Ok(())
             }
             _ if open => {
@@ -203,6 +197,31 @@ impl Session {
             Err(error) => {
                 self.keep(publish, topic, thing, reason::PAYLOAD_FORMAT_INVALID, error.to_string());
             }
+        }
+    }
+
+    /// The answer to a question becomes an observation and is told after the commit; any other
+    /// reply goes to whoever subscribes to it.
+    fn reply(&mut self, publish: &Publish<'_>, topic: &str, thing: &str) {
+        let read = payload::reply(publish.payload);
+        let given = publish.properties.correlation_data;
+        let named =
+            given.or_else(|| read.as_ref().ok().and_then(|reply| reply.id.as_deref().map(str::as_bytes)));
+        let awaited = named.and_then(Correlation::parse).and_then(|correlation| {
+            self.shared.answers.expected(thing, correlation).map(|key| (correlation, key))
+        });
+        let Some((correlation, key)) = awaited else {
+            self.shared.meters.unmatched.increment(1);
+            self.pass_on(publish, topic);
+            return;
+        };
+        match read.and_then(|reply| reply.take(key, self.now, &mut self.group.samples)) {
+            Ok(reply) => {
+                self.shared.meters.answers.increment(1);
+                self.group.answers.push(Answer { correlation, reply, received_at: self.now });
+                self.observed(publish, topic, thing, Ok(()));
+            }
+            Err(error) => self.observed(publish, topic, thing, Err(error)),
         }
     }
 

@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-use crate::broker::Delivery;
+use crate::broker::{Delivery, Post};
 use crate::codec::write::{self, Outgoing};
 use crate::codec::{Version, connect::Connect};
 use crate::payload::cut;
@@ -89,19 +89,20 @@ impl Speaker {
     /// A command of the hub.
     pub(crate) fn command(
         &self,
-        message: &model::broker::Message,
+        post: &Post,
         packet_id: Option<NonZeroU16>,
+        now: Instant,
         out: &mut BytesMut,
     ) -> bool {
         let packet = Outgoing {
-            message,
-            topic: &message.topic,
+            message: &post.message,
+            topic: &post.message.topic,
             alias: None,
             dup: false,
             qos: u8::from(packet_id.is_some()),
             retain: false,
             packet_id,
-            expiry: None,
+            expiry: post.seconds_left(now),
             identifiers: &[],
         };
         write::publish(self.version, &packet, self.most, out)

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::conformance::raw::{Hello, Message, Plain, Raw, Takes, Will, four, profile};
-use crate::harness::{SOON, Table};
+use crate::harness::{Awaited, SOON, Table};
 
 /// A store whose commits wait for the test, or fail.
 struct Gate {
@@ -337,7 +337,9 @@ async fn exactly_once_through_kills() {
     }
     let store = Arc::new(Slow(MemoryBroker::default()));
     let start = async |store: &Arc<Slow>| {
-        Gateway::start(profile(), Arc::new(Table), Arc::new(Takes), store.clone()).await.unwrap()
+        Gateway::start(profile(), Arc::new(Table), Arc::new(Takes), Arc::<Awaited>::default(), store.clone())
+            .await
+            .unwrap()
     };
     let mut gateway = start(&store).await;
     let addr = Arc::new(Mutex::new(gateway.mqtt_addr()));

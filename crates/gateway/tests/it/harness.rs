@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use gateway::{Gateway, GatewayConfig, MemoryBroker};
 use model::broker::BrokerStore;
+use model::command::{Answer, Answers, Correlation};
 use model::observation::{
     Columns, Device, Devices, Ingest, IngestError, Integrator, Peer, Sample, Unreadable,
 };
@@ -79,6 +80,30 @@ impl Devices for Table {
     }
 }
 
+/// Waits for one answer: that of `h-1` to [`QUESTION`], of its pressure.
+#[derive(Default)]
+pub struct Awaited(Mutex<Vec<Answer>>);
+
+/// The question that somebody waits for the answer of.
+pub const QUESTION: Correlation = Correlation { asker: model::Id::from_u128(0x7), number: 3 };
+
+impl Awaited {
+    /// What was told so far.
+    pub fn told(&self) -> Vec<Answer> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Answers for Awaited {
+    fn expected(&self, thing: &str, correlation: Correlation) -> Option<DatastreamKey> {
+        (thing == "h-1" && correlation == QUESTION).then_some(DatastreamKey(11))
+    }
+
+    fn take(&self, answers: Vec<Answer>) {
+        self.0.lock().unwrap().extend(answers);
+    }
+}
+
 /// A store that commits when the test says so.
 struct Gated(mpsc::UnboundedSender<Begun>);
 
@@ -119,6 +144,7 @@ impl Ingest for Gated {
 /// A gateway and its store.
 pub struct Hub {
     pub gateway: Gateway,
+    pub answers: Arc<Awaited>,
     pub store: mpsc::UnboundedReceiver<Begun>,
 }
 
@@ -141,8 +167,10 @@ impl Hub {
     /// A gateway whose sessions are in `broker`.
     pub async fn over(config: GatewayConfig, broker: Arc<dyn BrokerStore>) -> Self {
         let (begun, store) = mpsc::unbounded_channel();
-        let gateway = Gateway::start(config, Arc::new(Table), Arc::new(Gated(begun)), broker).await.unwrap();
-        Self { gateway, store }
+        let answers = Arc::<Awaited>::default();
+        let (devices, ingest) = (Arc::new(Table), Arc::new(Gated(begun)));
+        let gateway = Gateway::start(config, devices, ingest, answers.clone(), broker).await.unwrap();
+        Self { gateway, answers, store }
     }
 
     pub fn addr(&self) -> SocketAddr {

@@ -8,7 +8,7 @@ use model::DatastreamKey;
 use model::observation::{Device, Devices, Integrator, Peer, quality};
 
 use crate::conformance::raw::{Hello, Message, Plain, Raw, Takes, Will, profile};
-use crate::harness::{Heard, Hub, NOW, PRESSURE, Table, area};
+use crate::harness::{Awaited, Heard, Hub, NOW, PRESSURE, Table, area};
 
 async fn hub() -> Plain {
     Plain::with(|config| (config.anonymous, config.open_topics) = (false, false)).await
@@ -329,7 +329,15 @@ async fn rights_hold_for_who_is_away_and_through_a_restart() {
 
     // Both wait for the city; it may see only one of them any more.
     assert_eq!(store.image().deliveries.len(), 2);
-    let gateway = Gateway::start(config(), Arc::new(Narrowed), Arc::new(Takes), store.clone()).await.unwrap();
+    let gateway = Gateway::start(
+        config(),
+        Arc::new(Narrowed),
+        Arc::new(Takes),
+        Arc::<Awaited>::default(),
+        store.clone(),
+    )
+    .await
+    .unwrap();
     let hub = Plain { gateway };
     let mut city = join(&hub, "any", "s-city", "away").await;
     assert_eq!(city.payload().await, "1");

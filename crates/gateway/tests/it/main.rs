@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so and ends")]
 
 mod acknowledge;
+mod ask;
 mod clients;
 mod codec;
 mod commands;

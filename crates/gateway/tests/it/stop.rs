@@ -9,7 +9,7 @@ use crate::harness::{A_WHILE, Client, Heard, Hub, PRESSURE};
 #[tokio::test]
 async fn stop_commits_and_acknowledges_what_was_read_then_says_goodbye() {
     for version in [4, 5] {
-        let Hub { gateway, mut store } = {
+        let Hub { gateway, mut store, .. } = {
             let mut hub = Hub::start().await;
             let mut idle = hub.client_of("h-2", "idle", version).await;
             let mut client = hub.client(version).await;
@@ -19,7 +19,7 @@ async fn stop_commits_and_acknowledges_what_was_read_then_says_goodbye() {
             assert!(client.is_alive().await);
             let addr = hub.addr();
 
-            let Hub { gateway, mut store } = hub;
+            let Hub { gateway, mut store, .. } = hub;
             let stopping = tokio::spawn(gateway.stop());
             idle.hears_the_end(0x8B).await;
             client.hears_nothing().await;

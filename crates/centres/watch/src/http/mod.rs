@@ -6,6 +6,7 @@ mod import;
 mod map;
 mod observations;
 mod situation;
+mod sweep;
 mod things;
 mod write;
 
@@ -16,15 +17,18 @@ use platform::http::{Api, Caller, Problem};
 use store::Filter;
 
 use crate::Watch;
+use crate::sweep::Sweeps;
 
 pub use alerts::{Alert, AlertChange, AlertDetail, AlertState};
 pub use import::import_routes;
 pub use map::{MapThing, MapThings};
 pub use observations::{Curve, ThresholdView};
 pub use situation::Situation;
+pub use sweep::{Sweep, SweepReason, SweepRow};
 pub use things::{DatastreamView, ThingView};
 
 pub(crate) use alerts::STATEMENTS;
+pub(crate) use sweep::STATEMENTS as SWEEP_STATEMENTS;
 
 /// The routes.
 #[must_use]
@@ -37,6 +41,12 @@ pub fn routes(watch: Arc<Watch>) -> Api<()> {
         .merge(alerts::routes())
         .with_state(watch.clone())
         .merge(write::routes(watch))
+}
+
+/// The routes of sweeps.
+#[must_use]
+pub fn sweep_routes(sweeps: Arc<Sweeps>) -> Api<()> {
+    sweep::routes(sweeps)
 }
 
 /// The area a query names: a path.

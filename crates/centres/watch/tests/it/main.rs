@@ -11,6 +11,7 @@ mod ingest;
 mod live;
 mod restart;
 mod schema;
+mod sweep;
 mod write;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ use model::observation::{Columns, Ingest, IngestError, Unreadable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{SOON, Table};
+use crate::harness::{Awaited, SOON, Table};
 
 /// A store that takes everything at once.
 pub struct Takes;
@@ -50,7 +50,10 @@ impl Plain {
     }
 
     pub async fn over(config: GatewayConfig, store: Arc<dyn BrokerStore>) -> Self {
-        let gateway = Gateway::start(config, Arc::new(Table), Arc::new(Takes), store).await.unwrap();
+        let gateway =
+            Gateway::start(config, Arc::new(Table), Arc::new(Takes), Arc::<Awaited>::default(), store)
+                .await
+                .unwrap();
         Self { gateway }
     }
 
