@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use platform::SecondFactor;
 use serde::Deserialize;
 
 /// Variables that begin like ours and are not configuration.
@@ -71,6 +72,13 @@ pub struct Config {
     pub lake_memory: usize,
     /// The largest file of observations that may be imported, in bytes.
     pub import_largest: u64,
+    /// Who must have a second factor: `administrators`, `everybody`, or nobody (`optional`).
+    pub second_factor: SecondFactor,
+    /// The folder of the keys that secrets in the database are encrypted under; `keys` in the data
+    /// folder when absent.
+    pub keys: Option<PathBuf>,
+    /// The folder of the audit's anchors; `anchors` in the data folder when absent.
+    pub audit_anchor: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -116,7 +124,7 @@ impl From<config::ConfigError> for ConfigError {
 }
 
 /// Every key, as the fields of [`Config`].
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 25] = [
     "data_folder",
     "database",
     "http",
@@ -139,6 +147,9 @@ const KEYS: [&str; 22] = [
     "lake_optimise_every",
     "lake_memory",
     "import_largest",
+    "second_factor",
+    "keys",
+    "audit_anchor",
 ];
 
 /// A key that is not one of ours is more often misspelt than meant for somebody else.
@@ -203,7 +214,8 @@ impl Config {
             .set_default("lake_compact_every", "60s")?
             .set_default("lake_optimise_every", "10m")?
             .set_default("lake_memory", 256)?
-            .set_default("import_largest", watch::bulk::BulkConfig::LARGEST)?;
+            .set_default("import_largest", watch::bulk::BulkConfig::LARGEST)?
+            .set_default("second_factor", "administrators")?;
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
@@ -283,6 +295,18 @@ impl Config {
         }
     }
 
+    /// The folder of the keys that secrets in the database are encrypted under.
+    #[must_use]
+    pub fn key_folder(&self) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| self.data_folder.join("keys"))
+    }
+
+    /// The folder of the audit's anchors.
+    #[must_use]
+    pub fn anchor_folder(&self) -> PathBuf {
+        self.audit_anchor.clone().unwrap_or_else(|| self.data_folder.join("anchors"))
+    }
+
     /// Whether every address is one that only this machine reaches.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -319,6 +343,7 @@ mod tests {
             ("time_zone = \"Mars/Olympus\"", vec![], "time_zone"),
             ("process_speed = -1", vec![], "process_speed"),
             ("log_format = \"xml\"", vec![], "log_format"),
+            ("second_factor = \"perhaps\"", vec![], "second_factor"),
             ("https = \"127.0.0.1:1\"", vec![], "tls_certificate"),
             ("mqtt_anonymous = true\nhttp = \"0.0.0.0:1\"", vec![], "loopback"),
             ("lake_compact_every = \"0s\"", vec![], "lake_compact_every"),

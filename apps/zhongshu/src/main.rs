@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use zhongshu::commands::{admin, backup, check, import, load, pack, restore, token};
+use zhongshu::commands::{admin, audit, backup, check, import, load, pack, restore, token};
 use zhongshu::hub::open_store;
 use zhongshu::{Config, Hub, telemetry};
 
@@ -75,6 +75,9 @@ enum Command {
     /// Accounts.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// The audit (审计).
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Packs (场景包).
     #[command(subcommand)]
     Pack(PackCommand),
@@ -98,6 +101,13 @@ enum Command {
 enum AdminCommand {
     /// Makes an account (or renews its password) and prints a one-time password.
     Create(admin::Create),
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Reads the whole audit and names the first entry that was changed, taken out or put in. The
+    /// hub may run.
+    Verify(audit::Verify),
 }
 
 #[derive(Subcommand)]
@@ -215,6 +225,10 @@ async fn execute(config: Config, command: Command) -> anyhow::Result<()> {
             let result = admin::create(&store, account).await;
             store.stop().await;
             println!("{login}\t{}", result?);
+            Ok(())
+        }
+        Command::Audit(AuditCommand::Verify(asked)) => {
+            println!("{}", audit::verify(&config, &asked).await?);
             Ok(())
         }
         Command::Token(command) => {

@@ -108,7 +108,7 @@ impl World {
 
     pub async fn open_with(store: &Store, speed: f64, mode: Mode, pack: PackFiles) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let config = PlatformConfig { files: files.path().to_owned(), secure_cookies: false };
+        let config = PlatformConfig { files: files.path().to_owned(), ..PlatformConfig::default() };
         let packs = [pack];
         let platform = Platform::open(store.clone(), &packs, config).await.unwrap();
         let ask = Ask::new(mode);
