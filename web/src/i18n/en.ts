@@ -147,7 +147,7 @@ export const en: Messages = {
     old: 'Present password',
     new: 'New password',
     again: 'New password again',
-    rule: 'At least {n} characters; below 16, three of small letters, capitals, digits and others.',
+    rule: 'At least {n} characters; below 16 (a Chinese character counts three), three of small letters, capitals, digits and others.',
     needOld: 'Enter the present password',
     tooShort: 'At least {n} characters',
     notSame: 'The two are not the same',

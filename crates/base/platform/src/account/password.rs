@@ -9,7 +9,7 @@ use crate::{Platform, person};
 
 /// The shortest password, in characters.
 pub const SHORTEST: usize = 10;
-/// From how many characters on a password needs no mixture of kinds.
+/// From how many bytes on a password needs no mixture of kinds; a Chinese character has three.
 const LONG: usize = 16;
 
 store::statements! {
@@ -27,8 +27,8 @@ pub enum Weakness {
     /// More than a kilobyte.
     #[error("it has more than 1,024 bytes")]
     Long,
-    /// Below 16 characters it needs three of: small letters, capitals, digits, anything else.
-    #[error("below {LONG} characters it needs three of small letters, capitals, digits and other characters")]
+    /// Below 16 bytes it needs three of: small letters, capitals, digits, anything else.
+    #[error("below {LONG} bytes it needs three of small letters, capitals, digits and other characters")]
     OneKind,
     /// Few different characters, or a run as on the keyboard.
     #[error("it repeats a few characters, or is a plain sequence")]
@@ -71,7 +71,7 @@ pub fn weakness(password: &str, login: &str) -> Option<Weakness> {
         |c| !c.is_ascii_alphanumeric(),
     ];
     let kinds = kinds.iter().filter(|kind| password.chars().any(|c| kind(c))).count();
-    (count < LONG && kinds < 3).then_some(Weakness::OneKind)
+    (password.len() < LONG && kinds < 3).then_some(Weakness::OneKind)
 }
 
 impl Platform {

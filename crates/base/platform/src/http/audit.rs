@@ -68,6 +68,7 @@ enum ExportFormat {
 #[into_params(parameter_in = Query)]
 struct ExportAsked {
     /// `csv` or `jsonl`.
+    #[param(inline)]
     format: ExportFormat,
     /// Part of the actor's name, or the whole of its key.
     who: Option<String>,

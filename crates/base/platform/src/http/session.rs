@@ -99,8 +99,8 @@ async fn log_in(State(platform): State<Arc<Platform>>, request: Request) -> Http
     let (parts, body) = request.into_parts();
     let address = address(&parts);
     let replaces = cookie(&parts.headers);
-    let agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let agent = agent.to_owned();
+    let agent = parts.headers.get(header::USER_AGENT).map(|v| v.as_bytes()).unwrap_or_default();
+    let agent = String::from_utf8_lossy(agent).into_owned();
     let request = Request::from_parts(parts, body);
     let Json(LogIn { login, password, code }) = Json::from_request(request, &()).await?;
     let asked = login::LogIn { login, password, code, address, agent, replaces };
