@@ -20,7 +20,8 @@ const FOUND: i64 = 100;
 
 store::statements! {
     OF_PERSON = "SELECT phone, id_number FROM people WHERE id = $1";
-    SET = "UPDATE people SET phone = $2, phone_index = $3, id_number = $4, id_number_index = $5 WHERE id = $1";
+    SET_PHONE = "UPDATE people SET phone = $2, phone_index = $3 WHERE id = $1";
+    SET_ID_NUMBER = "UPDATE people SET id_number = $2, id_number_index = $3 WHERE id = $1";
     BY_PHONE = "SELECT id FROM people WHERE phone_index = $1 ORDER BY login LIMIT $2";
     BY_ID_NUMBER = "SELECT id FROM people WHERE id_number_index = $1 ORDER BY login LIMIT $2";
     KEPT = "SELECT id, phone, id_number FROM people WHERE phone IS NOT NULL OR id_number IS NOT NULL";
@@ -166,24 +167,19 @@ impl Platform {
         value: Option<&str>,
     ) -> Result<(), AccountError> {
         let value = value.map(|v| field.normal(v)).transpose()?;
-        let mut personal = self.personal(person).await?.ok_or(AccountError::Unknown)?;
-        match field {
-            PersonalField::Phone => personal.phone = value,
-            PersonalField::IdNumber => personal.id_number = value,
-        }
-        let phone = seal(&self.keys, person, PersonalField::Phone, personal.phone.as_deref())?;
-        let id_number = seal(&self.keys, person, PersonalField::IdNumber, personal.id_number.as_deref())?;
-        let values = (person, field, phone, id_number);
+        let (sealed, index) = seal(&self.keys, person, field, value.as_deref())?;
         self.store
             .command::<_, (), AccountError, _>(
                 context,
                 "personal:set",
-                values,
-                |tx, (person, field, phone, id_number)| {
+                (person, field, sealed, index),
+                |tx, (person, field, sealed, index)| {
                     Box::pin(async move {
-                        let (phone, id_number) = (phone.clone(), id_number.clone());
-                        let row = args![person, phone.0, phone.1, id_number.0, id_number.1];
-                        if tx.execute(SET, row).await? == 0 {
+                        let statement = match field {
+                            PersonalField::Phone => SET_PHONE,
+                            PersonalField::IdNumber => SET_ID_NUMBER,
+                        };
+                        if tx.execute(statement, args![person, sealed.clone(), index.clone()]).await? == 0 {
                             return Err(AccountError::Unknown);
                         }
                         tx.subject("person", person, None);
