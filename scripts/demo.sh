@@ -37,7 +37,7 @@ account --login property2 --name 李梅   --grant property-manager@jz          -
 account --login resident  --name 赵阿姨 --grant resident@jz-03
 account --login system    --name 何静   --grant system-administrator@500112
 account --login security  --name 马超   --grant security-administrator@500112
-account --login auditor   --name 林岚   --grant auditor@500112
+account --login auditor   --name 林岚   --grant auditor@50
 
 "${hub[@]}" serve > "$folder/hub.log" 2>&1 &
 hub_pid=$!

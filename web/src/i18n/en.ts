@@ -194,7 +194,7 @@ export const en: Messages = {
     invite: 'Invite a person',
     name: 'Name',
     belongs: 'Belongs to',
-    badLogin: '2 to 64 letters, digits or - _ . @',
+    badLogin: "2 to 64 letters, digits or - _ . {'@'}",
     needName: 'Enter the name',
     makeLink: 'Make the link',
     linkTitle: 'The link is shown only now',

@@ -192,7 +192,7 @@ export const zh = {
     invite: '邀请人员',
     name: '姓名',
     belongs: '所属辖区',
-    badLogin: '2 至 64 个字母、数字或 - _ . @',
+    badLogin: "2 至 64 个字母、数字或 - _ . {'@'}",
     needName: '请填写姓名',
     makeLink: '生成邀请链接',
     linkTitle: '链接只显示这一次',

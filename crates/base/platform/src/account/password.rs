@@ -70,7 +70,7 @@ pub fn weakness(password: &str, login: &str) -> Option<Weakness> {
         |c| c.is_ascii_digit(),
         |c| !c.is_ascii_alphanumeric(),
     ];
-    let kinds = kinds.iter().filter(|kind| password.chars().any(|c| kind(c))).count();
+    let kinds = kinds.iter().filter(|kind| password.chars().any(kind)).count();
     (password.len() < LONG && kinds < 3).then_some(Weakness::OneKind)
 }
 

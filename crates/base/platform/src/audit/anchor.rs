@@ -165,7 +165,7 @@ impl Anchors {
                 Ok(head) => {
                     let (position, at) = last.unwrap_or_default();
                     let new = head.position - position;
-                    if new != 0 && (stopping || new >= ENTRIES || new < 0 || now().since(at) >= EVERY) {
+                    if new != 0 && (stopping || !(0..ENTRIES).contains(&new) || now().since(at) >= EVERY) {
                         match self.write(&head, now()) {
                             Ok(anchor) => last = Some((anchor.position, anchor.at)),
                             Err(e) => tracing::error!(error = %e, "the audit was not anchored"),
