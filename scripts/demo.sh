@@ -3,6 +3,7 @@
 # DEMO_FOLDER  where its data lies (made anew each time)   default demo-data
 # DEMO_HTTP, DEMO_MQTT, DEMO_CONTROL, DEMO_GATEWAY  addresses, on loopback
 # DEMO_SPEED   how much faster durations in processes run   default 20 (ten minutes are thirty seconds)
+# DEMO_SECOND_FACTOR  who must have a second factor         default optional: nobody
 # DEMO_FAULTS  the script of faults                         default apps/citysim/faults/demo.toml
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,6 +18,7 @@ faults=${DEMO_FAULTS:-apps/citysim/faults/demo.toml}
 bin=${CARGO_TARGET_DIR:-target}/debug
 hub=("$bin/zhongshu" --data-folder "$folder/hub" --http "$http" --mqtt "$mqtt" --process-speed "$speed" --log "${DEMO_LOG:-warn}")
 if [ -n "${DEMO_DATABASE:-}" ]; then hub+=(--database "$DEMO_DATABASE"); fi
+export ZHONGSHU_SECOND_FACTOR=${DEMO_SECOND_FACTOR:-optional}
 
 # Messages to people go to a stand-in, which shows them and sends them to nobody.
 CITYSIM_GATEWAY_SECRET=$(head -c 24 /dev/urandom | base64)
@@ -42,6 +44,9 @@ account --login community --name 陈静   --grant community-officer@500112011014
 account --login property  --name 王强   --grant property-manager@jz          --duty property-duty@jz
 account --login property2 --name 李梅   --grant property-manager@jz          --duty property-duty@jz
 account --login resident  --name 赵阿姨 --grant resident@jz-03
+account --login system    --name 何静   --grant system-administrator@500112
+account --login security  --name 马超   --grant security-administrator@500112
+account --login auditor   --name 林岚   --grant auditor@50
 
 "${hub[@]}" admin contact --login district --wecom zhoumin --phone 13800000001
 "${hub[@]}" admin contact --login street --wecom liuyang --phone 13800000002
@@ -81,7 +86,8 @@ cat <<TXT
   账号 account   一次性口令 one-time password   层级 level
 TXT
 level() { case $1 in district) echo '区 district';; street) echo '街道 street';; community) echo '社区 community';;
-  property) echo '物业 property company';; property2) echo '物业同事 colleague, for hand-over';; resident) echo '居民 resident, building 3';; esac; }
+  property) echo '物业 property company';; property2) echo '物业同事 colleague, for hand-over';; resident) echo '居民 resident, building 3';;
+  system) echo '系统管理员 system administrator';; security) echo '安全管理员 security administrator';; auditor) echo '审计员 auditor';; esac; }
 while IFS=$'\t' read -r login password; do
   printf '  %-13s %-31s %s\n' "$login" "$password" "$(level "$login")"
 done < "$accounts"

@@ -121,8 +121,19 @@ impl Setup<'_> {
         self.door(&["import", &self.city.to_string_lossy()])?;
         let mut passwords = BTreeMap::new();
         for (login, grant, duty) in &self.accounts {
-            let args =
-                ["admin", "create", "--login", login, "--name", login, "--grant", grant, "--duty", duty];
+            let args = [
+                "admin",
+                "create",
+                "--login",
+                login,
+                "--name",
+                login,
+                "--grant",
+                grant,
+                "--duty",
+                duty,
+                "--change-password=false",
+            ];
             let printed = self.door(&args)?;
             let password = printed.trim().split_once('\t').context("admin create printed no password")?.1;
             passwords.insert((*login).to_owned(), password.to_owned());

@@ -19,6 +19,12 @@ declare module 'vue-router' {
 const routes: RouteRecordRaw[] = [
   { path: '/', name: 'home', component: { render: () => null } },
   { path: '/login', name: 'login', component: () => import('./pages/LoginPage.vue'), meta: { open: true, title: 'login.title' } },
+  { path: '/welcome', name: 'welcome', component: () => import('./pages/WelcomePage.vue'), meta: { open: true, title: 'welcome.title' } },
+  { path: '/enter', name: 'enter', component: () => import('./pages/EnterPage.vue'), meta: { title: 'enter.title' } },
+  { path: '/account', name: 'account', component: () => import('./pages/AccountPage.vue'), meta: { title: 'account.title' } },
+  { path: '/admin/people', name: 'people', component: () => import('./pages/PeoplePage.vue'), meta: { permission: 'account:read', title: 'people.title' } },
+  { path: '/admin/people/:id', name: 'person', component: () => import('./pages/PersonPage.vue'), props: true, meta: { permission: 'account:read', title: 'person.title' } },
+  { path: '/audit', name: 'audit', component: () => import('./pages/AuditPage.vue'), meta: { permission: 'audit:read', title: 'audit.title' } },
   { path: '/situation', name: 'situation', component: () => import('./pages/SituationPage.vue'), meta: { permission: 'situation:read', theme: 'dark', title: 'situation.title' } },
   { path: '/alerts/:number', name: 'alert', component: () => import('./pages/AlertPage.vue'), props: true, meta: { permission: 'alert:read', title: 'alert.title' } },
   { path: '/tasks', name: 'tasks', component: () => import('./pages/TasksPage.vue'), meta: { permission: 'task:read', title: 'tasks.title' } },
@@ -74,6 +80,9 @@ router.beforeEach(async (to) => {
     return to.name === 'login' ? true : { name: 'unreachable', query: { return: to.fullPath } }
   }
   if (to.name === 'login') return session && !to.query['expired'] ? homeOf({ session, phone: isPhone() }) : true
+  // Before that is done the hub answers nothing else.
+  if (session?.need && to.name !== 'enter') return { name: 'enter', query: to.name === 'home' ? {} : { return: to.fullPath } }
+  if (session && !session.need && to.name === 'enter') return homeOf({ session, phone: isPhone() })
   if (!session) return { name: 'login', query: to.name === 'home' ? {} : { return: to.fullPath } }
   if (to.name === 'home') return homeOf({ session, phone: isPhone() })
   if (to.meta.permission && !may(session, to.meta.permission)) return { name: 'forbidden' }

@@ -25,11 +25,20 @@ export async function loadSession(): Promise<Session | null> {
   return current.value
 }
 
-export async function login(name: string, password: string): Promise<Session> {
-  const session = await api.login(name, password)
+export async function login(name: string, password: string, code: string | null = null): Promise<Session> {
+  const session = await api.login(name, password, code)
   asked = true
   set(session)
   return session
+}
+
+/** Asks again who is logged in: what one may do has changed, or what had to be done first is done. */
+export async function renewSession(): Promise<void> {
+  try {
+    set(await api.session())
+  } catch {
+    // Whoever asks for something next is told.
+  }
 }
 
 export async function logout(): Promise<void> {
@@ -63,6 +72,8 @@ export function homeOf({ session, phone }: Place): string {
   if (may(session, 'situation:read')) return '/situation'
   if (may(session, 'task:read')) return '/tasks'
   if (may(session, 'notice:read')) return '/building'
+  if (may(session, 'account:read')) return '/admin/people'
+  if (may(session, 'audit:read')) return '/audit'
   return '/403'
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::Micros;
+use platform::SecondFactor;
 use platform::notification::{
     Channel, GatewayConfig, Internal, MailConfig, NotificationConfig, QuietHours, Secret,
 };
@@ -95,6 +96,13 @@ pub struct Config {
     pub notification_certificates: Option<PathBuf>,
     /// Where people open the pages, for links in messages: `https://hub.example.org`.
     pub public_url: Option<String>,
+    /// Who must have a second factor: `administrators`, `everybody`, or nobody (`optional`).
+    pub second_factor: SecondFactor,
+    /// The folder of the keys that secrets in the database are encrypted under; `keys` in the data
+    /// folder when absent.
+    pub keys: Option<PathBuf>,
+    /// The folder of the audit's anchors; `anchors` in the data folder when absent.
+    pub audit_anchor: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -140,7 +148,7 @@ impl From<config::ConfigError> for ConfigError {
 }
 
 /// Every key, as the fields of [`Config`].
-const KEYS: [&str; 32] = [
+const KEYS: [&str; 35] = [
     "data_folder",
     "database",
     "http",
@@ -173,6 +181,9 @@ const KEYS: [&str; 32] = [
     "notification_internal",
     "notification_certificates",
     "public_url",
+    "second_factor",
+    "keys",
+    "audit_anchor",
 ];
 
 /// A key that is not one of ours is more often misspelt than meant for somebody else.
@@ -241,7 +252,8 @@ impl Config {
             .set_default("notification_next_after", "2m")?
             .set_default("notification_quiet", QuietHours::default().to_string())?
             .set_default("notification_internal", "false")?
-            .set_default("import_largest", watch::bulk::BulkConfig::LARGEST)?;
+            .set_default("import_largest", watch::bulk::BulkConfig::LARGEST)?
+            .set_default("second_factor", "administrators")?;
         if let Some(file) = file {
             builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
         }
@@ -375,6 +387,18 @@ impl Config {
         }
     }
 
+    /// The folder of the keys that secrets in the database are encrypted under.
+    #[must_use]
+    pub fn key_folder(&self) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| self.data_folder.join("keys"))
+    }
+
+    /// The folder of the audit's anchors.
+    #[must_use]
+    pub fn anchor_folder(&self) -> PathBuf {
+        self.audit_anchor.clone().unwrap_or_else(|| self.data_folder.join("anchors"))
+    }
+
     /// Whether every address is one that only this machine reaches.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -411,6 +435,7 @@ mod tests {
             ("time_zone = \"Mars/Olympus\"", vec![], "time_zone"),
             ("process_speed = -1", vec![], "process_speed"),
             ("log_format = \"xml\"", vec![], "log_format"),
+            ("second_factor = \"perhaps\"", vec![], "second_factor"),
             ("https = \"127.0.0.1:1\"", vec![], "tls_certificate"),
             ("mqtt_anonymous = true\nhttp = \"0.0.0.0:1\"", vec![], "loopback"),
             ("lake_compact_every = \"0s\"", vec![], "lake_compact_every"),

@@ -9,6 +9,7 @@ use gateway::{Gateway, GatewayConfig};
 use lake::query::{Engine, QueryConfig};
 use lake::{Lake, LakeConfig, LakeLocation};
 use metrics_exporter_prometheus::PrometheusHandle;
+use platform::audit::anchor::Anchors;
 use platform::http::RouteAccess;
 use platform::notification::Notifications;
 use platform::{Platform, PlatformConfig, pack, person};
@@ -149,8 +150,13 @@ impl Hub {
         }
         let packs = pack::installed(&store).await?;
         let files = config.data_folder.join("files");
-        let platform_config = PlatformConfig { files, secure_cookies: config.secure_cookies };
         let notifications = Notifications::new(store.clone(), config.notification()?)?;
+        let platform_config = PlatformConfig {
+            files,
+            secure_cookies: config.secure_cookies,
+            keys: Some(config.key_folder()),
+            second_factor: config.second_factor,
+        };
         let platform = Platform::open_with(store.clone(), &packs, platform_config, notifications).await?;
         let lake = Lake::open(lake_config(&config)?).await?;
         let watch = Watch::open(store.clone(), platform.clone(), lake.clone(), &packs).await?;
@@ -222,6 +228,10 @@ impl Hub {
         if let Some((listener, tls)) = secure {
             servers.push(tokio::spawn(serve(listener, Some(tls), application, rooms.stop.clone())));
         }
+        let anchors = Anchors::open(&rooms.config.anchor_folder(), &rooms.config.key_folder())
+            .context("failed to open the anchors of the audit")?;
+        tracing::info!(public_key = anchors.public_key(), "the audit is anchored");
+        servers.push(tokio::spawn(anchors.follow(rooms.store.clone(), rooms.stop.clone())));
         servers.push(tokio::spawn(follow_tokens(rooms.clone(), gateway.integrators())));
         servers.push(rooms.platform.notifications().start());
         if let Some(certificate) = certificate {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use zhongshu::commands::{admin, backup, check, contact, import, load, pack, restore, token};
+use zhongshu::commands::{admin, audit, backup, check, contact, import, load, pack, restore, token};
 use zhongshu::hub::open_store;
 use zhongshu::{Config, Hub, telemetry};
 
@@ -75,6 +75,9 @@ enum Command {
     /// Accounts.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// The audit (审计).
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Packs (场景包).
     #[command(subcommand)]
     Pack(PackCommand),
@@ -101,6 +104,13 @@ enum AdminCommand {
     /// Sets where a person is reached and when not; what is not given stays as it is. While the hub
     /// runs everybody does it for themselves, on the page of messages.
     Contact(contact::SetContact),
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Reads the whole audit and names the first entry that was changed, taken out or put in. The
+    /// hub may run.
+    Verify(audit::Verify),
 }
 
 #[derive(Subcommand)]
@@ -225,6 +235,10 @@ async fn execute(config: Config, command: Command) -> anyhow::Result<()> {
             let result = contact::set(&store, contact).await;
             store.stop().await;
             result
+        }
+        Command::Audit(AuditCommand::Verify(asked)) => {
+            println!("{}", audit::verify(&config, &asked).await?);
+            Ok(())
         }
         Command::Token(command) => {
             let store = open_store(&config).await?;

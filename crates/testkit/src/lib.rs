@@ -41,6 +41,8 @@ pub struct Setup {
     pub accounts: Vec<(String, Vec<String>, Vec<String>)>,
     /// By how much durations in processes are sped up.
     pub process_speed: f64,
+    /// Who must have a second factor; nobody when absent.
+    pub second_factor: Option<String>,
 }
 
 impl Setup {
@@ -72,6 +74,7 @@ impl TestHub {
             ("mqtt", Some("127.0.0.1:0".to_owned())),
             ("process_speed", Some(speed.to_string())),
             ("log", Some("warn".to_owned())),
+            ("second_factor", Some(setup.second_factor.unwrap_or_else(|| "optional".to_owned()))),
         ];
         let config = Config::from_sources(None, Vec::new(), &flags)?;
         // TESTKIT_LOG shows what the hub says while a test is being mended.
@@ -94,6 +97,7 @@ impl TestHub {
                 grants,
                 duties,
                 demo: false,
+                change_password: Some(false),
             };
             passwords.push((login, admin::create(&store, account).await?));
         }
@@ -171,6 +175,8 @@ pub enum Access {
     Public,
     /// Anyone who is logged in.
     Session,
+    /// Anyone who is logged in, even one who must first change the password.
+    Unsettled,
     /// Who holds the permission.
     Permission(&'static str),
     /// Whose token gives the right.
@@ -184,6 +190,7 @@ impl From<zhongshu::http::Access> for Access {
         match access {
             zhongshu::http::Access::Public => Self::Public,
             zhongshu::http::Access::Session => Self::Session,
+            zhongshu::http::Access::Unsettled => Self::Unsettled,
             zhongshu::http::Access::Permission(p) => Self::Permission(p),
             zhongshu::http::Access::Token(..) => Self::Token,
             zhongshu::http::Access::PermissionOrToken(p, _) => Self::PermissionOrToken(p),

@@ -76,7 +76,17 @@ impl Installation {
     /// # Errors
     /// When the command fails.
     pub async fn account(&self, login: &str, grant: &str, duty: Option<&str>) -> Result<String> {
-        let mut args = vec!["admin", "create", "--login", login, "--name", login, "--grant", grant];
+        let mut args = vec![
+            "admin",
+            "create",
+            "--login",
+            login,
+            "--name",
+            login,
+            "--grant",
+            grant,
+            "--change-password=false",
+        ];
         args.extend(duty.iter().flat_map(|duty| ["--duty", duty]));
         let printed = self.run(&args).await?;
         Ok(printed.trim().split('\t').nth(1).context("a login without a password")?.to_owned())

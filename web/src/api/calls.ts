@@ -1,12 +1,51 @@
 // One function a call: pages say what they want, not how it is fetched.
 import { client, take } from './client'
-import type { AreaLevel, Contact } from './contract'
+import type { AccountState, AreaLevel, Contact, PersonalField } from './contract'
 import { ApiError, fromResponse } from './problem'
+
+/** What is asked of the audit; each that is there narrows it. */
+export interface AuditSearch { who?: string; what?: string; object?: string; request?: string; from?: string; to?: string }
 
 export const api = {
   session: () => take(client.GET('/api/v1/session')),
-  login: (login: string, password: string) => take(client.POST('/api/v1/session', { body: { login, password } })),
+  login: (login: string, password: string, code: string | null) => take(client.POST('/api/v1/session', { body: { login, password, code } })),
   logout: () => take(client.DELETE('/api/v1/session')),
+
+  account: () => take(client.GET('/api/v1/account')),
+  changePassword: (old: string, fresh: string) => take(client.POST('/api/v1/account/password', { body: { old, new: fresh } })),
+  beginSecondFactor: (password: string) => take(client.POST('/api/v1/account/second-factor', { body: { password } })),
+  confirmSecondFactor: (code: string) => take(client.POST('/api/v1/account/second-factor/confirm', { body: { code } })),
+  removeSecondFactor: (password: string, code: string) => take(client.POST('/api/v1/account/second-factor/remove', { body: { password, code } })),
+  mySessions: () => take(client.GET('/api/v1/account/sessions')),
+  endMySession: (id: string) => take(client.DELETE('/api/v1/account/sessions/{id}', { params: { path: { id } } })),
+  endMyOtherSessions: () => take(client.DELETE('/api/v1/account/sessions')),
+  lookAtLink: (code: string) => take(client.POST('/api/v1/account-links/look', { body: { code } })),
+  setPasswordByLink: (code: string, password: string) => take(client.POST('/api/v1/account-links/password', { body: { code, password } })),
+
+  people: (query: { q?: string; state?: AccountState; under?: string; limit?: number; after?: string }) => take(client.GET('/api/v1/people', { params: { query } })),
+  personAccount: (id: string) => take(client.GET('/api/v1/people/{id}', { params: { path: { id } } })),
+  invite: (body: { login: string; name: string; area: string }, key: string) => take(client.POST('/api/v1/people', { body, headers: { 'Idempotency-Key': key } })),
+  resetPassword: (id: string, key: string) => take(client.POST('/api/v1/people/{id}/reset', { params: { path: { id } }, headers: { 'Idempotency-Key': key } })),
+  disablePerson: (id: string) => take(client.POST('/api/v1/people/{id}/disable', { params: { path: { id } } })),
+  enablePerson: (id: string) => take(client.POST('/api/v1/people/{id}/enable', { params: { path: { id } } })),
+  unlockPerson: (id: string) => take(client.DELETE('/api/v1/people/{id}/lock-outs', { params: { path: { id } } })),
+  resetSecondFactor: (id: string) => take(client.DELETE('/api/v1/people/{id}/second-factor', { params: { path: { id } } })),
+  sessionsOf: (id: string) => take(client.GET('/api/v1/people/{id}/sessions', { params: { path: { id } } })),
+  endSessionsOf: (id: string) => take(client.DELETE('/api/v1/people/{id}/sessions', { params: { path: { id } } })),
+  endSessionOf: (id: string, session: string) => take(client.DELETE('/api/v1/people/{id}/sessions/{session}', { params: { path: { id, session } } })),
+  personal: (id: string) => take(client.GET('/api/v1/people/{id}/personal', { params: { path: { id } } })),
+  setPersonal: (id: string, field: PersonalField, value: string | null) => take(client.PUT('/api/v1/people/{id}/personal', { params: { path: { id } }, body: { field, value } })),
+  revealPersonal: (id: string, field: PersonalField, reason: string) => take(client.POST('/api/v1/people/{id}/personal/reveal', { params: { path: { id } }, body: { field, reason } })),
+  roles: () => take(client.GET('/api/v1/roles')),
+  posts: () => take(client.GET('/api/v1/posts')),
+  giveGrant: (body: { person: string; role: string; area: string; to?: string }, key: string) => take(client.POST('/api/v1/grants', { body, headers: { 'Idempotency-Key': key } })),
+  endGrant: (id: string) => take(client.DELETE('/api/v1/grants/{id}', { params: { path: { id } } })),
+  giveDuty: (body: { person: string; post: string; area: string; to?: string }, key: string) => take(client.POST('/api/v1/duties', { body, headers: { 'Idempotency-Key': key } })),
+  endDuty: (id: string) => take(client.DELETE('/api/v1/duties/{id}', { params: { path: { id } } })),
+
+  audit: (query: AuditSearch & { limit?: number; after?: string }) => take(client.GET('/api/v1/audit', { params: { query } })),
+  auditChain: () => take(client.GET('/api/v1/audit/chain')),
+
   version: () => take(client.GET('/api/v1/version')),
 
   areas: (query: { under?: string; level?: AreaLevel; q?: string; limit?: number; after?: string }) => take(client.GET('/api/v1/areas', { params: { query } })),

@@ -16,6 +16,8 @@ interface Refined {
   values: Record<string, unknown> | null
   properties: Record<string, unknown>
   schema: object
+  /** Facts of an entry of the audit, by its action. */
+  detail: Record<string, unknown>
   ui: object | null
 }
 
@@ -53,6 +55,17 @@ export type QueryAnswer = Answer<'QueryAnswer'>
 export type QueryTable = Answer<'QueryTable'>
 
 export type Session = Answer<'Session'>
+export type Account = Answer<'Account'>
+export type OpenSession = Answer<'OpenSession'>
+export type AccountLink = Answer<'AccountLink'>
+export type SecondFactorSecret = Answer<'SecondFactorSecret'>
+export type AccountState = Schemas['AccountState']
+export type PersonalField = Schemas['PersonalField']
+export type PersonAccount = Answer<'PersonAccount'>
+export type NewLink = Answer<'NewLink'>
+export type AuditEntry = Answer<'AuditEntry'>
+export type Role = Answer<'Role'>
+export type Post = Answer<'Post'>
 export type Version = Answer<'Version'>
 export type AreaLevel = Schemas['AreaLevel']
 export type AreaRef = Answer<'AreaRef'>

@@ -3,6 +3,7 @@
 import { computed, ref, shallowRef, triggerRef } from 'vue'
 import type { QueryClient } from '@tanstack/vue-query'
 import { sessionExpired } from '@/api/client'
+import { renewSession } from '@/session'
 import { KINDS, emptyState, reduce, type Facts, type Topic } from './reducer'
 
 /** The server pings every 15 s: three missed pings mean that nobody is there. */
@@ -96,7 +97,11 @@ function connect(): void {
     heard()
     // A stream that resumes brings the state events it missed, but not the values, and none at
     // all when it had not seen an id yet: after every gap the lists are asked for again.
-    if (gap) mark(['everything'])
+    if (gap) {
+      mark(['everything'])
+      // The hub ends a stream when what its person may do has changed.
+      void renewSession()
+    }
     gap = false
   }
   mine.onerror = () => {

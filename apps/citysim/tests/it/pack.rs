@@ -84,7 +84,6 @@ fn roles_ask_for_known_permissions_and_residents_for_two() {
         "notice:read",
         "area:read",
         "process:read",
-        "audit:read",
         "person:read",
         "data:query",
         "token:manage",
@@ -106,9 +105,8 @@ fn roles_ask_for_known_permissions_and_residents_for_two() {
             (role["code"].as_str().unwrap().to_owned(), permissions)
         })
         .collect();
-    assert_eq!(roles.len(), 7);
+    assert_eq!(roles.len(), 5);
     assert_eq!(roles["resident"], HashSet::from(["notice:read".to_owned(), "area:read".to_owned()]));
-    assert!(!roles["auditor"].contains("task:complete") && !roles["administrator"].contains("task:complete"));
 }
 
 #[test]

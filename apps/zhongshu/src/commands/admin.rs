@@ -30,6 +30,9 @@ pub struct Create {
     /// A demo account: the server then refuses addresses other than loopback.
     #[arg(long)]
     pub demo: bool,
+    /// Whether the password must be changed at the first log-in [default: true, false with --demo]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub change_password: Option<bool>,
 }
 
 fn at_areas(areas: &Areas, given: &[String]) -> anyhow::Result<Vec<(String, AreaPath)>> {
@@ -51,7 +54,11 @@ fn at_areas(areas: &Areas, given: &[String]) -> anyhow::Result<Vec<(String, Area
 /// What is wrong with login, grants or duties.
 pub async fn create(store: &Store, create: Create) -> anyhow::Result<String> {
     let areas = platform::area::load(store).await?;
+    // A role of the platform itself may be given before the hub has ever run.
+    platform::role::put_built_in(store).await?;
     let account = NewAccount {
+        must_change: create.change_password.unwrap_or(!create.demo),
+        area: None,
         grants: at_areas(&areas, &create.grants)?,
         duties: at_areas(&areas, &create.duties)?,
         login: create.login,

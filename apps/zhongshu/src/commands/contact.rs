@@ -33,7 +33,7 @@ pub struct SetContact {
 /// # Errors
 /// An unknown login, or what is wrong with a field.
 pub async fn set(store: &Store, new: SetContact) -> anyhow::Result<()> {
-    let (person, ..) = person::by_login(store, &new.login)
+    let person = person::of_login(store, &new.login)
         .await?
         .with_context(|| format!("no account {:?}; make it with zhongshu admin create", new.login))?;
     let mut contact = contact::of(store, person).await?;

@@ -3,6 +3,7 @@
 //! beside it.
 
 pub mod admin;
+pub mod audit;
 pub mod backup;
 pub mod check;
 pub mod contact;

@@ -3,8 +3,9 @@
 //! State events carry their position as id and are resumed from `Last-Event-ID`; when the place
 //! is no longer kept the client gets `reset` and loads everything anew. Last values and states of
 //! things come once a second, coalesced, without id; so does the progress of sweeps, four times a
-//! second at most. Everything is filtered by what the caller may
-//! see, and a session that has ended ends its stream.
+//! second at most. Everything is filtered by what the caller may see, and a session that has ended,
+//! or may do something else now, ends its stream: at once when this
+//! hub ended it, within seconds when its time was up. The page then asks anew who it is.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -16,8 +17,9 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event as Sse, KeepAlive, Sse as SseResponse};
 use axum::response::{IntoResponse as _, Response};
 use futures::Stream;
-use model::{Context, Event};
+use model::{Context, Event, Id};
 use platform::http::{Access, Api, Caller, HttpResult, Problem};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch as latest};
 use utoipa_axum::routes;
 use watch::sweep::Progress;
@@ -26,8 +28,8 @@ use crate::hub::Rooms;
 
 /// How many recent events are kept in memory for the streams.
 const KEPT: usize = 8192;
-/// How often a stream looks whether its session still holds, and renews what it may see.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often a stream looks whether its session still holds as it did.
+const LOOK_AGAIN: Duration = Duration::from_secs(4);
 
 /// How long a client waits before it connects again; browsers wait three seconds unless told.
 const RETRY: Duration = Duration::from_secs(1);
@@ -172,6 +174,7 @@ struct Reader {
     head: latest::Receiver<i64>,
     second: tokio::time::Interval,
     look_again: tokio::time::Interval,
+    changes: broadcast::Receiver<Id>,
     values: watch::LiveCursor,
     sweeps: broadcast::Receiver<Arc<Progress>>,
     ready: VecDeque<Sse>,
@@ -185,6 +188,7 @@ struct Reader {
 async fn stream(State(rooms): State<Arc<Rooms>>, caller: Caller, headers: HeaderMap) -> HttpResult<Response> {
     let Some(place) = rooms.streams.take(&caller.token) else { return Err(Problem::throttled(10)) };
     let head = rooms.tail.head.subscribe();
+    let changes = rooms.platform.sessions().changes();
     let now = *head.borrow();
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<i64>().ok());
     let mut ready = VecDeque::new();
@@ -210,8 +214,19 @@ async fn stream(State(rooms): State<Arc<Rooms>>, caller: Caller, headers: Header
     look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let values = rooms.watch.live_cursor();
     let sweeps = rooms.sweeps.progress();
-    let reader =
-        Reader { _place: place, rooms, caller, position, head, second, look_again, values, sweeps, ready };
+    let reader = Reader {
+        _place: place,
+        rooms,
+        caller,
+        position,
+        head,
+        second,
+        look_again,
+        changes,
+        values,
+        sweeps,
+        ready,
+    };
     let response = SseResponse::new(read(reader)).keep_alive(
         KeepAlive::new().interval(Duration::from_secs(15)).event(Sse::default().event("ping").data("{}")),
     );
@@ -254,18 +269,30 @@ impl Reader {
                 }
                 self.live();
             }
-            _ = self.look_again.tick() => {
-                match self.rooms.platform.sessions().find(&self.rooms.store, &self.caller.token).await {
-                    Ok(Some(session)) => {
-                        self.caller.context.grants = session.grants.iter().map(|g| g.grant.clone()).collect();
-                    }
-                    Ok(None) => return false,
-                    // The store is away: what was allowed a moment ago stays so until it is back.
-                    Err(e) => tracing::debug!(error = %e, "a stream's session could not be looked up"),
-                }
-            }
+            _ = self.look_again.tick() => return self.holds().await,
+            changed = self.changes.recv() => return match changed {
+                Ok(person) if person != self.caller.person => true,
+                Ok(_) | Err(RecvError::Lagged(_)) => self.holds().await,
+                Err(RecvError::Closed) => false,
+            },
         }
         true
+    }
+
+    /// Whether the session holds and may do what it might when the stream was opened.
+    async fn holds(&self) -> bool {
+        match self.rooms.platform.sessions().find(&self.rooms.store, &self.caller.token).await {
+            Ok(Some(session)) => {
+                let before = self.caller.session.grants.iter().map(|g| &g.grant);
+                session.need.is_none() && session.grants.iter().map(|g| &g.grant).eq(before)
+            }
+            Ok(None) => false,
+            // The store is away: what was allowed a moment ago stays so until it is back.
+            Err(e) => {
+                tracing::debug!(error = %e, "a stream's session could not be looked up");
+                true
+            }
+        }
     }
 
     async fn state_events(&mut self) -> bool {

@@ -54,6 +54,10 @@ impl Estate {
         .account("resident", "resident@jz-03", None)
         .account("neighbour", "property-manager@jz-07", None)
         .account("elsewhere", "district-officer@jz-07", None)
+        .account("elsewhere-system", "system-administrator@jz-07", None)
+        .account("elsewhere-security", "security-administrator@jz-07", None)
+        .account("system", "system-administrator@500112", None)
+        .account("security", "security-administrator@500112", None)
         .account("guest", "guest@jz", None);
         let (hub, passwords) = TestHub::start(database, setup).await.unwrap();
         Self { hub, passwords, secrets, _folder: folder }

@@ -1,6 +1,7 @@
 //! Tests of the whole hub: over HTTP and MQTT, on SQLite and PostgreSQL.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod backup;
 mod city;
 mod crash;

@@ -105,8 +105,17 @@ async fn after_a_kill_everything_acknowledged_is_there() {
         };
         run(&["pack", "install", bins_pack().to_str().unwrap()]);
         run(&["import", city.to_str().unwrap()]);
-        let account =
-            ["--login", "cleaner", "--name", "c", "--grant", "cleaner@park", "--duty", "cleaning@park"];
+        let account = [
+            "--login",
+            "cleaner",
+            "--name",
+            "c",
+            "--grant",
+            "cleaner@park",
+            "--duty",
+            "cleaning@park",
+            "--change-password=false",
+        ];
         let printed = run(&[&["admin", "create"], account.as_slice()].concat());
         let password = printed.trim().split('\t').nth(1).unwrap().to_owned();
         let serve = || {

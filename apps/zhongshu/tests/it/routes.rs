@@ -1,5 +1,6 @@
 //! Every route as nobody, as one who may do nothing, and as one who may do everything elsewhere.
 
+use platform::role;
 use serde_json::{Value, json};
 use store::testing::TestDatabase;
 use testkit::{Access, Client};
@@ -34,6 +35,12 @@ async fn every_route_is_refused_by_default() {
         let (kept, schedule) = district.call("POST", "/api/v1/sweep-schedules", Some(daily)).await.unwrap();
         assert_eq!(kept, 201, "{schedule}");
         let text = |v: &Value| v.as_str().unwrap().to_owned();
+        let security = estate.client("security").await;
+        let people = security.get("/api/v1/people?q=property2").await.unwrap();
+        let person = people["items"][0].clone();
+        let sessions =
+            security.get(&format!("/api/v1/people/{}/sessions", text(&person["id"]))).await.unwrap();
+        assert_eq!(sessions["items"], json!([]));
         let fill = |path: &str| {
             path.replace("/areas/{code}", "/areas/jz-03")
                 .replace("/things/{code}", &format!("/things/{}", estate.riser()[0]))
@@ -48,10 +55,17 @@ async fn every_route_is_refused_by_default() {
                 .replace("/notifications/{id}", &format!("/notifications/{}", text(&told["id"])))
                 .replace("/sweeps/{number}", &format!("/sweeps/{}", text(&sweep["number"])))
                 .replace("/sweep-schedules/{id}", &format!("/sweep-schedules/{}", text(&schedule["id"])))
+                .replace("/people/{id}", &format!("/people/{}", text(&person["id"])))
+                .replace("/grants/{id}", &format!("/grants/{}", text(&person["grants"][0]["id"])))
+                .replace("/duties/{id}", &format!("/duties/{}", text(&person["duties"][0]["id"])))
+                .replace("/account/sessions/{id}", &format!("/account/sessions/{}", text(&person["id"])))
+                .replace("/sessions/{session}", &format!("/sessions/{}", text(&person["id"])))
                 .replace("/imports/{id}", &format!("/imports/{}", text(&alert["id"])))
         };
         // Lists and sums hold nothing of another's area, and a process is the same everywhere.
         let everywhere = ["/api/v1/processes/{key}/{version}/bpmn"];
+        let elsewhere_system = estate.client("elsewhere-system").await;
+        let elsewhere_security = estate.client("elsewhere-security").await;
         let nobody = Client::nobody(&estate.hub.url().unwrap()).unwrap();
         let guest = estate.client("guest").await;
         let neighbour = estate.client("neighbour").await;
@@ -62,6 +76,8 @@ async fn every_route_is_refused_by_default() {
             assert!(!filled.contains('{'), "the walk knows no example for {path}");
             let body = match path.rsplit('/').next() {
                 Some("complete") => Some(json!({ "values": { "outcome": "accepted" } })),
+                Some("personal") if method == "PUT" => Some(json!({ "field": "phone" })),
+                Some("reveal") => Some(json!({ "field": "phone", "reason": "x" })),
                 Some("hand-over") => Some(json!({ "person": alert["id"] })),
                 _ => matches!(method.as_str(), "POST" | "PUT").then(|| json!({})),
             };
@@ -69,11 +85,11 @@ async fn every_route_is_refused_by_default() {
             walked += 1;
             match access {
                 Access::Public => continue,
-                Access::Session if path == "/api/v1/events" || method == "DELETE" => {
+                Access::Session | Access::Unsettled if path == "/api/v1/events" || method != "GET" => {
                     assert_eq!(ask(&nobody).await.status(), 401, "{method} {path}");
                     continue;
                 }
-                Access::Session => {
+                Access::Session | Access::Unsettled => {
                     assert_eq!(ask(&nobody).await.status(), 401, "{method} {path}");
                     assert_eq!(ask(&guest).await.status(), 200, "{method} {path}");
                     continue;
@@ -93,6 +109,10 @@ async fn every_route_is_refused_by_default() {
             let answer = match access {
                 Access::Permission("token:manage" | "notification:manage" | "notification:resend")
                 | Access::PermissionOrToken(_) => ask(&elsewhere).await,
+                Access::Permission("account:read" | "account:manage" | "personal:reveal") => {
+                    ask(&elsewhere_system).await
+                }
+                Access::Permission(p) if role::is_reserved(p) => ask(&elsewhere_security).await,
                 _ => ask(&neighbour).await,
             };
             let status = answer.status();

@@ -9,7 +9,7 @@ store::statements! {
     // substr() is a prefix test without LIKE's wildcards: the duty's area covers $2.
     HOLDERS = "SELECT d.person, p.name, d.post, d.area FROM duties d JOIN people p ON p.id = d.person
         WHERE d.post = $1 AND substr($2, 1, length(d.area)) = d.area AND d.from_at <= $3
-        AND (d.to_at IS NULL OR d.to_at > $3) ORDER BY length(d.area) DESC, p.name, d.person";
+        AND (d.to_at IS NULL OR d.to_at > $3) AND p.disabled_at IS NULL ORDER BY length(d.area) DESC, p.name, d.person";
     OF_PERSON = "SELECT post, area FROM duties WHERE person = $1 AND from_at <= $2
         AND (to_at IS NULL OR to_at > $2) ORDER BY post, area";
 }

@@ -2,10 +2,18 @@
 //!
 //! | module | what is there |
 //! | --- | --- |
+//! | [`account`] | accounts over their life: invited, changed, reset, disabled, listed |
 //! | [`area`] | the area tree, in memory and by table; features for the map |
 //! | [`person`] | people, accounts, roles and grants |
+//! | [`audit`] | what was done: search, and anchors outside the database |
+//! | [`cipher`] | secrets at rest, under keys outside the database |
 //! | [`duty`] | posts (岗位) and who holds them now |
-//! | [`session`] | logging in and staying so |
+//! | [`grant`] | grants and duties given and ended |
+//! | [`personal`] | phone and ID numbers: encrypted, masked, revealed with a reason |
+//! | [`role`] | the three separated roles (三员) |
+//! | [`login`] | logging in |
+//! | [`second_factor`], [`totp`] | one-time codes |
+//! | [`session`] | staying logged in, and ending it |
 //! | [`token`] | tokens of integrators (集成方) |
 //! | [`file`] | photos: checked, stripped of where they were taken, on disk before referred to |
 //! | [`notice`] | what residents are told |
@@ -15,20 +23,29 @@
 //! | [`import`] | areas, organisations, posts and features from files |
 //! | [`http`] | the edge: access of routes, callers, problems, and the platform's own routes |
 
+pub mod account;
 pub mod area;
+pub mod audit;
+pub mod cipher;
 pub mod duty;
 pub mod file;
+pub mod grant;
 pub mod http;
 pub mod import;
+pub mod login;
 pub mod message;
 pub mod notice;
 pub mod notification;
 pub mod pack;
 pub mod person;
+pub mod personal;
+pub mod role;
+pub mod second_factor;
 pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
+pub mod totp;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,14 +57,20 @@ pub use area::{AreaRef, Areas};
 pub use file::FileRef;
 pub use message::Messages;
 pub use pack::{PackError, PackFiles};
+pub use second_factor::SecondFactor;
 
 /// How the platform is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PlatformConfig {
     /// Where files lie.
     pub files: PathBuf,
     /// Cookies only over TLS.
     pub secure_cookies: bool,
+    /// The folder of the keys that secrets are encrypted under; without one they are encrypted
+    /// under a key that ends with the process.
+    pub keys: Option<PathBuf>,
+    /// Who must have a second factor.
+    pub second_factor: SecondFactor,
 }
 
 /// The platform: one value that every room is given.
@@ -60,6 +83,7 @@ pub struct Platform {
     sessions: session::Sessions,
     tokens: token::Tokens,
     notifications: Arc<notification::Notifications>,
+    keys: cipher::Keyring,
 }
 
 impl Platform {
@@ -89,6 +113,12 @@ impl Platform {
         config: PlatformConfig,
         notifications: notification::Notifications,
     ) -> Result<Arc<Self>, StoreError> {
+        let keys = match &config.keys {
+            Some(folder) => cipher::Keyring::open(folder),
+            None => cipher::Keyring::random(),
+        };
+        let keys = keys.map_err(|e| StoreError::Setup(format!("cannot {e}")))?;
+        role::put_built_in(&store).await?;
         let areas = Areas::load(&store).await?;
         let posts = duty::posts(&store).await?.into_iter().map(|p| (p.code.clone(), p)).collect();
         let messages = Messages::of(packs).map_err(|e| {
@@ -98,10 +128,13 @@ impl Platform {
         let files = file::Files::open(&config.files).map_err(|e| {
             StoreError::Setup(format!("cannot use the folder {}: {e}", config.files.display()))
         })?;
-        let sessions = session::Sessions::new(config.secure_cookies);
+        let sessions = session::Sessions::new(config.secure_cookies, config.second_factor);
         let tokens = token::Tokens::load(&store).await?;
         let notifications = Arc::new(notifications);
-        Ok(Arc::new(Self { store, areas, posts, messages, files, sessions, tokens, notifications }))
+        let platform = Self { store, areas, posts, messages, files, sessions, tokens, notifications, keys };
+        platform.check_keys().await?;
+        platform.check_personal_keys().await?;
+        Ok(Arc::new(platform))
     }
 
     /// The store.
@@ -138,6 +171,14 @@ impl Platform {
     #[must_use]
     pub fn sessions(&self) -> &session::Sessions {
         &self.sessions
+    }
+
+    /// The posts, by code.
+    #[must_use]
+    pub fn posts(&self) -> Vec<duty::Post> {
+        let mut posts: Vec<duty::Post> = self.posts.values().cloned().collect();
+        posts.sort_by(|a, b| a.code.cmp(&b.code));
+        posts
     }
 
     /// What a post is called; its code when it is unknown.

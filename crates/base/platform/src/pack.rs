@@ -155,17 +155,28 @@ impl PackFiles {
         let file = "roles.toml";
         let Some(text) = self.files.get(file) else { return Ok(Vec::new()) };
         let roles: RolesFile = toml::from_str(text).map_err(|e| PackError::toml(file, text, &e))?;
+        let line_of = |what: &str| text.lines().position(|l| l.contains(what)).map(|l| l as u32 + 1);
         for role in &roles.role {
+            if crate::role::is_built_in(&role.code) {
+                let reason =
+                    format!("{:?} is a role of the platform itself; give this one another code", role.code);
+                return Err(PackError { file: file.into(), line: line_of(&role.code), reason });
+            }
             for permission in &role.permissions {
                 let good = permission
                     .split_once(':')
                     .is_some_and(|(r, v)| model::AreaPath::is_code(r) && model::AreaPath::is_code(v));
-                if !good {
-                    let line =
-                        text.lines().position(|l| l.contains(permission.as_str())).map(|l| l as u32 + 1);
-                    let reason = format!("{permission:?} of role {:?} is not resource:verb", role.code);
-                    return Err(PackError { file: file.into(), line, reason });
-                }
+                let reason = if !good {
+                    format!("{permission:?} of role {:?} is not resource:verb", role.code)
+                } else if crate::role::is_reserved(permission) {
+                    format!(
+                        "{permission:?} of role {:?} is given by the platform's administrators' roles alone",
+                        role.code
+                    )
+                } else {
+                    continue;
+                };
+                return Err(PackError { file: file.into(), line: line_of(permission), reason });
             }
         }
         Ok(roles.role)

@@ -6,18 +6,25 @@ use model::{AreaPath, Context, Grant, Id, Micros, Text};
 use serde::{Deserialize, Serialize};
 use store::{Store, StoreError, args, new_id};
 
+use crate::account::AccountError;
+use crate::role;
+
 store::statements! {
-    BY_LOGIN = "SELECT id, name, password FROM people WHERE login = $1";
-    CREATE = "INSERT INTO people (id, login, name, organisation, password, demo, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+    BY_LOGIN = "SELECT id, name, password, disabled_at, must_change, totp, totp_at, totp_step FROM people WHERE login = $1";
+    CREATE = "INSERT INTO people (id, login, name, organisation, password, demo, created_at, area, must_change, password_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (login) DO UPDATE SET name = excluded.name, organisation = excluded.organisation,
-        password = COALESCE(excluded.password, people.password), demo = excluded.demo RETURNING id";
-    GRANT = "INSERT INTO grants (person, role, area, from_at, to_at) VALUES ($1, $2, $3, 0, NULL)
-        ON CONFLICT DO NOTHING";
-    PUT_ON_DUTY = "INSERT INTO duties (person, post, area, from_at, to_at) VALUES ($1, $2, $3, 0, NULL)
-        ON CONFLICT DO NOTHING";
+        password = COALESCE(excluded.password, people.password), demo = excluded.demo,
+        area = CASE WHEN excluded.area = '' THEN people.area ELSE excluded.area END,
+        must_change = CASE WHEN excluded.password IS NULL THEN people.must_change ELSE excluded.must_change END,
+        password_at = COALESCE(excluded.password_at, people.password_at) RETURNING id";
+    GRANT = "INSERT INTO grants (id, person, role, area, from_at, to_at) VALUES ($1, $2, $3, $4, 0, NULL)
+        ON CONFLICT (person, role, area, from_at) DO UPDATE SET to_at = NULL";
+    PUT_ON_DUTY = "INSERT INTO duties (id, person, post, area, from_at, to_at) VALUES ($1, $2, $3, $4, 0, NULL)
+        ON CONFLICT (person, post, area, from_at) DO UPDATE SET to_at = NULL";
     END_SESSIONS = "DELETE FROM sessions WHERE person = $1";
-    GRANTS = "SELECT g.role, r.title_zh, r.title_en, r.permissions, g.area FROM grants g JOIN roles r ON r.name = g.role
+    DROP_LINK = "DELETE FROM account_links WHERE person = $1";
+    GRANTS = "SELECT g.role, r.title_zh, r.title_en, r.permissions, g.area, r.pack FROM grants g JOIN roles r ON r.name = g.role
         WHERE g.person = $1 AND g.from_at <= $2 AND (g.to_at IS NULL OR g.to_at > $2) ORDER BY g.area, g.role";
     ROLE = "SELECT name FROM roles WHERE name = $1";
     POST = "SELECT code FROM posts WHERE code = $1";
@@ -34,7 +41,7 @@ pub struct TitledGrant {
 }
 
 /// An account to make.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NewAccount {
     /// What they log in with.
     pub login: String,
@@ -48,26 +55,29 @@ pub struct NewAccount {
     pub duties: Vec<(String, AreaPath)>,
     /// A demo account: the server refuses to start with one on an address other than loopback.
     pub demo: bool,
+    /// Where they belong, which is who administers the account; the area of the first grant or
+    /// duty when absent.
+    #[serde(default)]
+    pub area: Option<AreaPath>,
+    /// Whether the password is to be changed at the first log-in.
+    #[serde(default)]
+    pub must_change: bool,
 }
 
-/// Why an account is not made.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum AccountError {
-    /// The login is not one.
-    #[error("make the account: the login {0:?} must be 2 to 64 letters, digits, '-', '_', '.' or '@'")]
-    BadLogin(String),
-    /// The role is not declared by an installed pack.
-    #[error("make the account: no role {0:?}; roles come with packs (zhongshu pack install)")]
-    NoRole(String),
-    /// The post is not known.
-    #[error("make the account: no post {0:?}; posts come with zhongshu import")]
-    NoPost(String),
-    /// The password could not be hashed.
-    #[error("make the account: {0}")]
-    Hash(String),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// An account as logging in needs it.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct LoginRow {
+    pub(crate) id: Id,
+    pub(crate) name: String,
+    /// Its hash; none before the first was set.
+    pub(crate) password: Option<String>,
+    pub(crate) disabled_at: Option<i64>,
+    pub(crate) must_change: i64,
+    /// The encrypted secret of the second factor.
+    pub(crate) totp: Option<Vec<u8>>,
+    /// Since when it is asked for.
+    pub(crate) totp_at: Option<i64>,
+    pub(crate) totp_step: i64,
 }
 
 /// The cost of a password hash: the first recommendation of RFC 9106 §4 scaled to 19 MiB, which
@@ -121,10 +131,7 @@ pub async fn create_account(
     account: NewAccount,
     password: Option<&str>,
 ) -> Result<Id, AccountError> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
-    if !(2..=64).contains(&account.login.len()) || !account.login.chars().all(good) {
-        return Err(AccountError::BadLogin(account.login));
-    }
+    check_login(&account.login)?;
     let hash = password.map(hash_password).transpose().map_err(AccountError::Hash)?;
     store
         .command(context, "account:create", (account, hash), |tx, (account, hash)| {
@@ -140,6 +147,8 @@ pub async fn create_account(
                     }
                 }
                 let now = tx.now;
+                let first = account.grants.iter().chain(&account.duties).map(|(_, area)| area);
+                let area = account.area.as_ref().or(first.min_by_key(|a| a.as_str().len()));
                 let values = args![
                     new_id(),
                     &account.login,
@@ -147,18 +156,23 @@ pub async fn create_account(
                     account.organisation.clone(),
                     hash.clone(),
                     account.demo,
-                    now
+                    now,
+                    area.map_or("", AreaPath::as_str),
+                    account.must_change,
+                    hash.as_ref().map(|_| now)
                 ];
                 let row: Option<(Id,)> = tx.opt(CREATE, values).await?;
                 let (id,) = row.ok_or_else(|| StoreError::Statement("an account vanished".into()))?;
                 for (role, area) in &account.grants {
-                    tx.execute(GRANT, args![id, role, area]).await?;
+                    role::keep_apart(tx, id, role).await?;
+                    tx.execute(GRANT, args![new_id(), id, role, area]).await?;
                 }
                 for (post, area) in &account.duties {
-                    tx.execute(PUT_ON_DUTY, args![id, post, area]).await?;
+                    tx.execute(PUT_ON_DUTY, args![new_id(), id, post, area]).await?;
                 }
                 if hash.is_some() {
                     tx.execute(END_SESSIONS, args![id]).await?;
+                    tx.execute(DROP_LINK, args![id]).await?;
                 }
                 tx.subject("person", id, account.grants.first().map(|(_, a)| a));
                 tx.detail(serde_json::json!({ "login": account.login, "grants": account.grants, "duties": account.duties }));
@@ -168,14 +182,26 @@ pub async fn create_account(
         .await
 }
 
-/// Id, name and password hash of a login.
+/// A login is 2 to 64 letters, digits, `-`, `_`, `.` or `@`.
+pub(crate) fn check_login(login: &str) -> Result<(), AccountError> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    if (2..=64).contains(&login.len()) && login.chars().all(good) {
+        Ok(())
+    } else {
+        Err(AccountError::BadLogin(login.to_owned()))
+    }
+}
+
+/// The person of a login.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn by_login(
-    store: &Store,
-    login: &str,
-) -> Result<Option<(Id, String, Option<String>)>, StoreError> {
+pub async fn of_login(store: &Store, login: &str) -> Result<Option<Id>, StoreError> {
+    Ok(by_login(store, login).await?.map(|row| row.id))
+}
+
+/// The account of a login.
+pub(crate) async fn by_login(store: &Store, login: &str) -> Result<Option<LoginRow>, StoreError> {
     store.read().opt(BY_LOGIN, args![login]).await
 }
 
@@ -184,14 +210,14 @@ pub async fn by_login(
 /// # Errors
 /// [`StoreError`].
 pub async fn grants(store: &Store, person: Id, at: Micros) -> Result<Vec<TitledGrant>, StoreError> {
-    let rows: Vec<(String, String, String, String, String)> =
+    let rows: Vec<(String, String, String, String, String, String)> =
         store.read().all(GRANTS, args![person, at]).await?;
     rows.into_iter()
-        .map(|(role, zh, en, permissions, area)| {
+        .map(|(role, zh, en, permissions, area, pack)| {
             Ok(TitledGrant {
                 grant: Grant {
                     role,
-                    permissions: serde_json::from_str(&permissions)?,
+                    permissions: role::permissions(&pack, &permissions)?,
                     area: AreaPath::parse(&area).map_err(|e| StoreError::Document(e.to_string()))?,
                 },
                 title: Text::new(zh, en),

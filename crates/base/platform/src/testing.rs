@@ -37,12 +37,14 @@ pub fn caller(person: Id, name: &str, area: &str, permissions: &[&str]) -> Calle
         person,
         permission: None,
         session: Arc::new(Session {
+            id: new_id(),
             person,
             login: name.into(),
             name: name.into(),
             csrf: String::new(),
             expires_at: Micros(i64::MAX),
             grants: Vec::new(),
+            need: None,
         }),
         token: String::new(),
     }
@@ -96,10 +98,8 @@ pub async fn person_on_duty(store: &Store, login: &str, post: &str, area: &str) 
     let account = crate::person::NewAccount {
         login: login.into(),
         name: login.into(),
-        organisation: None,
-        grants: Vec::new(),
         duties: vec![(post.into(), AreaPath::parse(area).expect("an area path"))],
-        demo: false,
+        ..Default::default()
     };
     crate::person::create_account(store, &system(), account, None).await.expect("an account")
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sql::{Connection, Read, Readers};
 use crate::writer::Writer;
-use crate::{StoreError, migrate};
+use crate::{StoreError, audit, migrate};
 
 /// Which database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +116,7 @@ impl Store {
                     .map_err(|e| StoreError::Setup(format!("cannot open {}: {e}", path.display())))?;
                 let mut writer = Connection::Sqlite(writer);
                 migrate::run(&mut writer).await?;
+                audit::begin(&mut writer).await?;
                 let readers = SqlitePoolOptions::new()
                     .max_connections(4)
                     .acquire_timeout(Duration::from_secs(10))
@@ -133,6 +134,7 @@ impl Store {
                 let exclusive = if config.exclusive { Some(hold(&options, &stop).await?) } else { None };
                 let mut writer = Connection::Postgres(writer);
                 migrate::run(&mut writer).await?;
+                audit::begin(&mut writer).await?;
                 let readers = PgPoolOptions::new()
                     .max_connections(8)
                     .acquire_timeout(Duration::from_secs(10))

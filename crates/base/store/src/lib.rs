@@ -7,6 +7,7 @@
 //!
 //! | module | what is there |
 //! | --- | --- |
+//! | [`audit`] | what was done, as a chain of hashes |
 //! | [`backup`] | a consistent copy of a database in use, and the way back |
 //! | [`database`] | opening either database, its settings, one hub a database |
 //! | [`sql`] | values, rows and statements that are the same text on both |
@@ -19,6 +20,7 @@
 //! Statements are `const` texts declared by [`statements!`], so that a test can describe each of
 //! them on both databases. Times are integer microseconds, ids are UUIDs, documents are JSON text.
 
+pub mod audit;
 pub mod backup;
 pub mod command;
 pub mod database;

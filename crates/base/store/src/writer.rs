@@ -1,7 +1,7 @@
 //! The writer: one task that owns the one connection that writes.
 //!
 //! Commands that arrive while it commits wait in a bounded queue and are then run together in one
-//! transaction: their outbox events and audit entries are written set-wise at its end, and each
+//! transaction: their outbox events and audit entries (as the next of their chain) are written set-wise at its end, and each
 //! caller is answered after the commit. A command that fails before it wrote anything drops out
 //! alone; one that fails later takes the set back, and the set is then run one by one.
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::command::{BOUND, Job, KEEP_OUTCOMES, Leaves, Ran, SetEnd};
 use crate::database::{postgres_options, sqlite_options};
 use crate::sql::{Connection, Value, insert_runs};
-use crate::{Backend, StoreError, args, now};
+use crate::{Backend, StoreError, args, audit, now};
 
 /// How many commands may wait for the writer.
 const QUEUE: usize = 1024;
@@ -31,8 +31,6 @@ crate::statements! {
 }
 
 const INSERT_EVENTS: &str = "INSERT INTO outbox (id, kind, area, at, data)";
-const INSERT_AUDIT: &str =
-    "INSERT INTO audit (at, actor, actor_name, action, resource, resource_id, area, request, detail)";
 
 /// Whom a commit with events wakes.
 struct Told {
@@ -240,7 +238,7 @@ async fn transaction(
     if !spoilt {
         let end = async {
             insert_all(connection, INSERT_EVENTS, "", 5, leaves.events).await?;
-            insert_all(connection, INSERT_AUDIT, "", 9, leaves.audit).await?;
+            audit::append(connection, leaves.audit).await?;
             // SQLite has one writer, so that the order of insertion is the order of commit.
             if has_events && sqlite {
                 connection.execute(PLACE.into_sql_str(), vec![]).await?;

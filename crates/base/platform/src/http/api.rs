@@ -20,6 +20,9 @@ pub enum Access {
     Public,
     /// Anyone who is logged in.
     Session,
+    /// Anyone who is logged in, even one who must first change the password or set up the second
+    /// factor: the routes by which that is done.
+    Unsettled,
     /// Who holds the permission somewhere; the handler sees to where.
     Permission(&'static str),
     /// Whose token gives the right somewhere; refused in the shape that its clients understand.
@@ -152,13 +155,18 @@ async fn check(access: Access, mut request: Request, next: Next) -> Response {
     }
     let identity = request.extensions().get::<Identity>().cloned().unwrap_or_default();
     let permission = match access {
-        Access::Public | Access::Session | Access::Token(..) => None,
+        Access::Public | Access::Session | Access::Unsettled | Access::Token(..) => None,
         Access::Permission(p) | Access::PermissionOrToken(p, _) => Some(p),
     };
     match identity.0 {
         None if access != Access::Public => return Problem::nobody().into_response(),
         None => {}
         Some(mut caller) => {
+            if let Some(need) = caller.session.need
+                && !matches!(access, Access::Public | Access::Unsettled)
+            {
+                return Problem::unsettled(need).into_response();
+            }
             if let Some(permission) = permission
                 && caller.context.scope(permission).is_empty()
             {

@@ -133,10 +133,11 @@ pub async fn identify(State(platform): State<Arc<Platform>>, mut request: Reques
         && !request.method().is_safe()
     {
         let given = request.headers().get(CSRF_HEADER).map(|v| v.as_bytes()).unwrap_or_default();
-        // Logging in anew does not need the old session's token.
-        let log_in =
-            request.uri().path() == "/api/v1/session" && request.method() == axum::http::Method::POST;
-        if !log_in && !same(given, caller.session.csrf.as_bytes()) {
+        // Logging in anew does not need the old session's token, and a link's code is one itself.
+        let path = request.uri().path();
+        let open = request.method() == axum::http::Method::POST
+            && (path == "/api/v1/session" || path.starts_with("/api/v1/account-links/"));
+        if !open && !same(given, caller.session.csrf.as_bytes()) {
             return Problem::csrf().into_response();
         }
     }
@@ -191,7 +192,8 @@ fn secret(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     None
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
+/// The token of the session's cookie.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<String> {
     headers
         .get_all(COOKIE_HEADER)
         .iter()
@@ -205,6 +207,18 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
 /// Compares without telling by its time where the first difference is.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |d, (x, y)| d | (x ^ y)) == 0
+}
+
+/// The peer's address, as handlers take it.
+#[derive(Clone, Debug)]
+pub(crate) struct Address(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Address {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(address(parts)))
+    }
 }
 
 /// The peer's address, for the throttle; `unknown` inside tests without a socket.

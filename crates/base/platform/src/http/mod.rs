@@ -14,11 +14,17 @@ mod refusal;
 mod shape;
 mod table;
 
+mod account;
 mod areas;
+mod audit;
 mod files;
+mod grants;
 mod inbox;
+mod links;
 mod notices;
 mod notifications;
+mod people;
+mod personal;
 mod session;
 mod tokens;
 mod webhooks;
@@ -42,6 +48,12 @@ use crate::Platform;
 pub fn routes(platform: Arc<Platform>) -> Api<()> {
     Api::new()
         .merge(session::routes())
+        .merge(account::routes())
+        .merge(links::routes())
+        .merge(people::routes())
+        .merge(personal::routes())
+        .merge(grants::routes())
+        .merge(audit::routes())
         .merge(areas::routes())
         .merge(files::routes())
         .merge(notices::routes())

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use store::StoreError;
 use utoipa::ToSchema;
 
+use crate::session::Need;
+
 /// What a handler returns.
 pub type HttpResult<T> = Result<T, Problem>;
 
@@ -69,6 +71,48 @@ impl Problem {
             "login or password is wrong",
             Some(detail),
         )
+    }
+
+    /// 401: login and password are right, and the account asks for a code besides.
+    #[must_use]
+    pub fn code_needed() -> Self {
+        let detail = "send the same again with a code of the second factor, or a recovery code, as code";
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "/problems/second-factor",
+            "a code is needed",
+            Some(detail.to_owned()),
+        )
+    }
+
+    /// 401: login and password are right, and the code is not.
+    #[must_use]
+    pub fn wrong_code() -> Self {
+        let detail = "each code is good once, and for a minute; wait for the next and try again";
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "/problems/wrong-code",
+            "the code is wrong",
+            Some(detail.to_owned()),
+        )
+    }
+
+    /// 403: the session is good for nothing else before this is done.
+    #[must_use]
+    pub fn unsettled(need: Need) -> Self {
+        let (kind, title, detail) = match need {
+            Need::PasswordChange => (
+                "/problems/password-change-required",
+                "the password must be changed first",
+                "change it: POST /api/v1/account/password",
+            ),
+            Need::SecondFactor => (
+                "/problems/second-factor-required",
+                "a second factor must be set up first",
+                "set it up: POST /api/v1/account/second-factor",
+            ),
+        };
+        Self::new(StatusCode::FORBIDDEN, kind, title, Some(detail.to_owned()))
     }
 
     /// 403: may see, may not do; the detail says whom to ask.

@@ -10,25 +10,29 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::caller::{COOKIE, Caller, address};
+use super::caller::{COOKIE, Caller, address, cookie};
 use super::problem::{HttpResult, Problem};
 use super::shape::Json;
 use super::{Access, Api};
-use crate::session::{LoginError, Session};
+use crate::login::{self, LoginError};
+use crate::session::{Need, Session};
 use crate::{AreaRef, Platform, duty};
 
 pub(super) fn routes() -> Api<Arc<Platform>> {
     Api::new()
         .add(Access::Public, routes!(log_in))
-        .add(Access::Session, routes!(session))
-        .add(Access::Session, routes!(log_out))
+        .add(Access::Unsettled, routes!(session))
+        .add(Access::Unsettled, routes!(log_out))
 }
 
-/// Login and password.
+/// Login and password, and a code where the account has a second factor.
 #[derive(Deserialize, ToSchema)]
 struct LogIn {
     login: String,
     password: String,
+    /// A code of the second factor, or a recovery code; the answer says when it is needed.
+    #[serde(default)]
+    code: Option<String>,
 }
 
 /// A person, by name.
@@ -71,6 +75,11 @@ pub struct DutyView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Session)]
 pub struct SessionView {
+    /// Names the session among mine.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: Id,
+    /// What I must do first; until then the session is good for nothing else.
+    pub need: Option<Need>,
     /// Who.
     pub person: PersonView,
     /// What unsafe requests repeat in `X-CSRF-Token`.
@@ -89,11 +98,16 @@ pub struct SessionView {
 async fn log_in(State(platform): State<Arc<Platform>>, request: Request) -> HttpResult<Response> {
     let (parts, body) = request.into_parts();
     let address = address(&parts);
+    let replaces = cookie(&parts.headers);
+    let agent = parts.headers.get(header::USER_AGENT).map(|v| v.as_bytes()).unwrap_or_default();
+    let agent = String::from_utf8_lossy(agent).into_owned();
     let request = Request::from_parts(parts, body);
-    let Json(LogIn { login, password }) = Json::from_request(request, &()).await?;
-    let opened = platform.sessions().log_in(platform.store(), &login, password, &address).await;
-    let (token, session) = opened.map_err(|e| match e {
+    let Json(LogIn { login, password, code }) = Json::from_request(request, &()).await?;
+    let asked = login::LogIn { login, password, code, address, agent, replaces };
+    let (token, session) = platform.log_in(asked).await.map_err(|e| match e {
         LoginError::Wrong => Problem::wrong_login(),
+        LoginError::CodeNeeded => Problem::code_needed(),
+        LoginError::WrongCode => Problem::wrong_code(),
         LoginError::Throttled(wait) => Problem::throttled(wait.as_secs().max(1)),
         LoginError::Store(e) => e.into(),
     })?;
@@ -130,6 +144,8 @@ fn set_cookie(platform: &Platform, response: &mut Response, token: &str, seconds
 async fn view(platform: &Platform, session: &Session) -> HttpResult<SessionView> {
     let duties = duty::duties_of(platform.store(), session.person).await?;
     Ok(SessionView {
+        id: session.id,
+        need: session.need,
         person: PersonView { id: session.person, login: session.login.clone(), name: session.name.clone() },
         csrf: session.csrf.clone(),
         grants: session

@@ -77,7 +77,7 @@ impl<'z> Table<'z> {
 
 /// A text that a spreadsheet shows and does not run: one that begins as formulas do (in the
 /// full-width forms that East Asian spreadsheets take, too) gets an apostrophe before it.
-fn harmless(text: String) -> String {
+pub(super) fn harmless(text: String) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']) {
         format!("'{text}")
     } else {

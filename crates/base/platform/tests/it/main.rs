@@ -1,11 +1,15 @@
 //! Tests of the platform through its public face, on SQLite and PostgreSQL.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod accounts;
+mod audit;
 mod carriers;
 mod import;
 mod notices;
 mod notifications;
+mod personal;
 mod schema;
+mod second_factor;
 mod sessions;
 mod tokens;
 
@@ -20,7 +24,7 @@ use store::Store;
 use tower::ServiceExt as _;
 
 pub async fn open(store: &Store, folder: &Path) -> Arc<Platform> {
-    let config = PlatformConfig { files: folder.to_owned(), secure_cookies: false };
+    let config = PlatformConfig { files: folder.to_owned(), ..PlatformConfig::default() };
     Platform::open(store.clone(), &[], config).await.unwrap()
 }
 

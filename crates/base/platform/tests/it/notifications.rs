@@ -67,7 +67,7 @@ pub async fn open(
 
 pub async fn open_with(store: &Store, notifications: Notifications) -> (Arc<Platform>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let config = PlatformConfig { files: folder.path().to_owned(), secure_cookies: false };
+    let config = PlatformConfig { files: folder.path().to_owned(), ..PlatformConfig::default() };
     let platform = Platform::open_with(store.clone(), &[], config, notifications).await.unwrap();
     (platform, folder)
 }

@@ -37,6 +37,7 @@ async fn a_session_from_log_in_to_log_out() {
             grants: vec![("manager".into(), AreaPath::parse(ESTATE).unwrap())],
             duties: vec![("property-duty".into(), AreaPath::parse(ESTATE).unwrap())],
             demo: true,
+            ..Default::default()
         };
         create_account(&store, &system(), account, Some("open sesame")).await.unwrap();
         let platform = open(&store, folder.path()).await;

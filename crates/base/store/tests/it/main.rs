@@ -1,6 +1,7 @@
 //! Tests of the store through its public face, on SQLite and PostgreSQL.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod audit;
 mod commands;
 mod events;
 mod lists;

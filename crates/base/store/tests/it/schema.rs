@@ -44,7 +44,13 @@ async fn both_databases_have_the_same_tables_and_columns() {
 #[tokio::test]
 async fn every_statement_is_understood_by_both() {
     on_each(|store| async move {
-        let all = [store::command::STATEMENTS, store::outbox::STATEMENTS, store::writer::STATEMENTS].concat();
+        let all = [
+            store::audit::STATEMENTS,
+            store::command::STATEMENTS,
+            store::outbox::STATEMENTS,
+            store::writer::STATEMENTS,
+        ]
+        .concat();
         let refused = refused_statements(&store, &all).await.unwrap();
         assert!(refused.is_empty(), "{refused:#?}");
     })

@@ -142,7 +142,7 @@ impl World {
         notifications: Notifications,
     ) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let config = PlatformConfig { files: files.path().to_owned(), secure_cookies: false };
+        let config = PlatformConfig { files: files.path().to_owned(), ..PlatformConfig::default() };
         let packs = [pack];
         let platform = Platform::open_with(store.clone(), &packs, config, notifications).await.unwrap();
         let ask = Ask::new(mode);

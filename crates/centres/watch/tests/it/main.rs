@@ -132,7 +132,7 @@ impl Hub {
         let files = tempfile::tempdir().unwrap();
         platform::testing::small_city(&store).await;
         let packs = std::slice::from_ref(pack);
-        let config = PlatformConfig { files: files.path().to_owned(), secure_cookies: false };
+        let config = PlatformConfig { files: files.path().to_owned(), ..PlatformConfig::default() };
         let platform = Platform::open(store.clone(), packs, config).await.unwrap();
         watch::import::things(&store, &system(), packs, THINGS).await.unwrap();
         let lake = Lake::open(lake_config(database)).await.unwrap();
