@@ -153,7 +153,9 @@ pub(super) fn weak(weakness: Weakness) -> Text {
     let zh = match weakness {
         Weakness::Short => format!("密码至少 {SHORTEST} 个字符"),
         Weakness::Long => "密码太长".into(),
-        Weakness::OneKind => "不满 16 个字符（汉字按 3 个计）的密码须含小写字母、大写字母、数字、其他字符中的三种".into(),
+        Weakness::OneKind => {
+            "不满 16 个字符（汉字按 3 个计）的密码须含小写字母、大写字母、数字、其他字符中的三种".into()
+        }
         Weakness::Plain => "密码不能是重复或连续的字符".into(),
         Weakness::HoldsLogin => "密码不能含有账号".into(),
         Weakness::Same => "新密码不能与现在的相同".into(),
