@@ -4,6 +4,160 @@
  */
 
 export interface paths {
+    "/api/v1/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My account. */
+        get: operations["get_account"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account-links/look": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Look at a link. (A POST, so that its code stands in no log of addresses.) */
+        post: operations["post_account_links_look"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account-links/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Set the password by a link, which is then used up. */
+        post: operations["post_account_links_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Change my password; my other sessions end. */
+        post: operations["post_account_password"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin with a second factor: a secret for an app, shown this once. */
+        post: operations["post_account_second_factor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/second-factor/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Confirm it by a first code; the recovery codes, shown this once. */
+        post: operations["post_account_second_factor_confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/second-factor/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Remove my second factor, unless a role of mine asks for one. */
+        post: operations["post_account_second_factor_remove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where I am logged in. */
+        get: operations["get_account_sessions"];
+        put?: never;
+        post?: never;
+        /** Log me out everywhere else. */
+        delete: operations["delete_account_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/account/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Log me out there. */
+        delete: operations["delete_account_sessions_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alerts": {
         parameters: {
             query?: never;
@@ -98,6 +252,63 @@ export interface paths {
         };
         /** What the map draws of an area: a GeoJSON FeatureCollection (RFC 7946), WGS-84. */
         get: operations["get_areas_code_features"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The audit, the newest first. Who holds the permission for the whole city sees every entry; for a
+         *     part, those that name an area in it.
+         */
+        get: operations["get_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/chain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where the chain of the audit stands: to write down elsewhere. `zhongshu audit verify` reads all of
+         *     it.
+         */
+        get: operations["get_audit_chain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same as a file, a million entries at most. */
+        get: operations["get_audit_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -209,6 +420,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/duties": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Put a person on a post in an area and below. */
+        post: operations["post_duties"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/duties/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a duty now. */
+        delete: operations["delete_duties_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -255,6 +500,40 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/grants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give a person a role in an area and below. */
+        post: operations["post_grants"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/grants/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a grant now. */
+        delete: operations["delete_grants_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -432,6 +711,233 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** People, by login. */
+        get: operations["get_people"];
+        put?: never;
+        /** Invite a person: an account without a password, and the link that sets it. */
+        post: operations["post_people"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/find": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Whose number this is. (A POST, so that the number stands in no log of addresses.) */
+        post: operations["post_people_find"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One person. */
+        get: operations["get_people_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Disable an account; its sessions end. */
+        post: operations["post_people_id_disable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Enable a disabled account. */
+        post: operations["post_people_id_enable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}/lock-outs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Lift a person's lock-outs. */
+        delete: operations["delete_people_id_lock_outs"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}/personal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Phone and ID number, masked. */
+        get: operations["get_people_id_personal"];
+        /** Set phone or ID number, or take it away. */
+        put: operations["put_people_id_personal"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}/personal/reveal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Reveal phone or ID number; who and why are in the audit. */
+        post: operations["post_people_id_personal_reveal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reset a person's password: the present one is good no more, and the link sets a new one. For
+         *     one who never had a password, a new invitation.
+         */
+        post: operations["post_people_id_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Take a person's second factor away, who lost it; their sessions end. */
+        delete: operations["delete_people_id_second_factor"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a person is logged in. */
+        get: operations["get_people_id_sessions"];
+        put?: never;
+        post?: never;
+        /** End all sessions of a person. */
+        delete: operations["delete_people_id_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/people/{id}/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End one session of a person. */
+        delete: operations["delete_people_id_sessions_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/posts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The posts that people may be put on. */
+        get: operations["get_posts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/processes/{key}/{version}/bpmn": {
         parameters: {
             query?: never;
@@ -480,6 +986,23 @@ export interface paths {
         };
         /** The tables that SQL sees, with their columns. */
         get: operations["get_query_tables"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/roles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The roles that may be given. */
+        get: operations["get_roles"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1045,6 +1568,35 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description My account. */
+        Account: {
+            /** @description What I log in with. */
+            login: string;
+            /** @description My name. */
+            name: string;
+            /** @description The second factor. */
+            second_factor: components["schemas"]["SecondFactorView"];
+            /** @description The fewest characters of a password. */
+            shortest_password: number;
+        };
+        /** @description Whose link it is and what for. */
+        AccountLink: {
+            /** @description Until when it is good. */
+            expires_at: components["schemas"]["Instant"];
+            /** @description What for. */
+            kind: components["schemas"]["LinkKind"];
+            /** @description What to log in with. */
+            login: string;
+            /** @description The person's name. */
+            name: string;
+            /** @description The fewest characters of a password. */
+            shortest_password: number;
+        };
+        /**
+         * @description How an account stands.
+         * @enum {string}
+         */
+        AccountState: "active" | "invited" | "disabled";
         /**
          * @description What a caller may do with a task.
          * @enum {string}
@@ -1223,6 +1775,52 @@ export interface components {
             name: components["schemas"]["Text"];
             /** @description Where it stands in the tree. */
             path: components["schemas"]["AreaPath"];
+        };
+        /** @description Where the chain stands. */
+        AuditChain: {
+            /** @description The hash of the last, hexadecimal. */
+            hash: string;
+            /**
+             * Format: int64
+             * @description How many entries it has.
+             */
+            position: number;
+        };
+        /** @description An entry of the audit. */
+        AuditEntry: {
+            /** @description `resource:verb` */
+            action: string;
+            /** @description `person:<id>` or `system:<part>`. */
+            actor: string;
+            /** @description The name as it was then. */
+            actor_name: string;
+            area?: components["schemas"]["AreaRef"] | null;
+            at: components["schemas"]["Instant"];
+            /** @description Facts, by the action. */
+            detail: Record<string, never>;
+            /** @description Its hash in the chain, hexadecimal. */
+            hash?: string | null;
+            /**
+             * Format: int64
+             * @description Its position in the chain; `null` for one older than the chain.
+             */
+            position?: number | null;
+            /** Format: uuid */
+            request: string;
+            /** @description The kind of what was acted on. */
+            resource?: string | null;
+            /** @description Which one. */
+            resource_id?: string | null;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            seq: number;
+        };
+        /** @description One page of the audit. */
+        AuditPage: {
+            items: components["schemas"]["AuditEntry"][];
+            next?: string | null;
         };
         /** @description People a task can be handed over to. */
         Candidates: {
@@ -1490,6 +2088,14 @@ export interface components {
          * @enum {string}
          */
         Format: "csv" | "parquet";
+        /** @description What was given. */
+        Given: {
+            /**
+             * Format: uuid
+             * @description Ends it: `DELETE …/{id}`.
+             */
+            id: string;
+        };
         /** @description A grant, as shown. */
         GrantView: {
             /** @description Where it holds. */
@@ -1510,6 +2116,28 @@ export interface components {
              * @description One of the candidates.
              */
             person: string;
+        };
+        /** @description A duty that holds now or later. */
+        HeldDuty: {
+            area: components["schemas"]["AreaRef"];
+            from?: components["schemas"]["Instant"] | null;
+            /** Format: uuid */
+            id: string;
+            post: string;
+            /** @description What people call the post. */
+            post_title: components["schemas"]["Text"];
+            to?: components["schemas"]["Instant"] | null;
+        };
+        /** @description A grant that holds now or later. */
+        HeldGrant: {
+            area: components["schemas"]["AreaRef"];
+            from?: components["schemas"]["Instant"] | null;
+            /** Format: uuid */
+            id: string;
+            role: string;
+            /** @description What people call the role. */
+            role_title: components["schemas"]["Text"];
+            to?: components["schemas"]["Instant"] | null;
         };
         /** @description One hour of the clock. */
         Hour: {
@@ -1623,8 +2251,33 @@ export interface components {
              */
             value: number;
         };
-        /** @description Login and password. */
+        /** @description A link's code, from the part of the address behind `#`. */
+        LinkCode: {
+            code: string;
+        };
+        /**
+         * @description What a link is for.
+         * @enum {string}
+         */
+        LinkKind: "invitation" | "reset";
+        /** @description A link's code and the password to set. */
+        LinkPassword: {
+            code: string;
+            /** @description The new password. */
+            password: string;
+        };
+        /** @description A login that must wait at an address after wrong attempts. */
+        LockOutView: {
+            address: string;
+            /** Format: int32 */
+            attempts: number;
+            /** Format: int64 */
+            seconds_left: number;
+        };
+        /** @description Login and password, and a code where the account has a second factor. */
         LogIn: {
+            /** @description A code of the second factor, or a recovery code; the answer says when it is needed. */
+            code?: string | null;
             login: string;
             password: string;
         };
@@ -1673,6 +2326,58 @@ export interface components {
             /** @description The things, by code. */
             items: components["schemas"]["MapThing"][];
         };
+        /** @description A person's data with their middles hidden. */
+        MaskedPersonal: {
+            /** @description `110*************2X` */
+            id_number?: string | null;
+            /** @description `138****1234` */
+            phone?: string | null;
+        };
+        /**
+         * @description What a person must do before a session is good for anything else.
+         * @enum {string}
+         */
+        Need: "password-change" | "second-factor";
+        /** @description A post to put somebody on. */
+        NewDuty: {
+            /** @description Where, and below: a path. */
+            area: components["schemas"]["AreaPath"];
+            from?: components["schemas"]["Instant"] | null;
+            /**
+             * Format: uuid
+             * @description Whom.
+             */
+            person: string;
+            /** @description Which post. */
+            post: string;
+            to?: components["schemas"]["Instant"] | null;
+        };
+        /** @description A role to give. */
+        NewGrant: {
+            /** @description Where, and below: a path. */
+            area: components["schemas"]["AreaPath"];
+            from?: components["schemas"]["Instant"] | null;
+            /**
+             * Format: uuid
+             * @description To whom.
+             */
+            person: string;
+            /** @description Which role. */
+            role: string;
+            to?: components["schemas"]["Instant"] | null;
+        };
+        /** @description A link that sets a password once; shown this once. */
+        NewLink: {
+            /** @description The code; the page is `/welcome#CODE`. */
+            code: string;
+            expires_at: components["schemas"]["Instant"];
+            kind: components["schemas"]["LinkKind"];
+            /**
+             * Format: uuid
+             * @description Whose.
+             */
+            person: string;
+        };
         /** @description A notice. */
         Notice: {
             area: components["schemas"]["AreaRef"];
@@ -1695,6 +2400,80 @@ export interface components {
          * @enum {string}
          */
         NoticeState: "current" | "ended";
+        /** @description A session, as listed. */
+        OpenSession: {
+            /** @description From where it was opened. */
+            address: string;
+            /** @description The browser's own name for itself. */
+            agent: string;
+            /** @description When it began. */
+            created_at: components["schemas"]["Instant"];
+            /** @description Whether it is the one that asks. */
+            current: boolean;
+            /** @description When it ends by itself. */
+            expires_at: components["schemas"]["Instant"];
+            /**
+             * Format: uuid
+             * @description Names it.
+             */
+            id: string;
+            /** @description When it was last used, to five minutes. */
+            used_at: components["schemas"]["Instant"];
+        };
+        /** @description Sessions. */
+        OpenSessions: {
+            items: components["schemas"]["OpenSession"][];
+        };
+        /** @description A change of my password. */
+        PasswordChange: {
+            /** @description The new one. */
+            new: string;
+            /** @description The present one. */
+            old: string;
+        };
+        /** @description What to log in with now. */
+        PasswordSet: {
+            login: string;
+        };
+        /** @description A person's account, as administrators see it. */
+        PersonAccount: {
+            /** @description Where they belong. */
+            area: components["schemas"]["AreaRef"];
+            created_at: components["schemas"]["Instant"];
+            /** @description Whether it is of the demo. */
+            demo: boolean;
+            disabled_at?: components["schemas"]["Instant"] | null;
+            duties: components["schemas"]["HeldDuty"][];
+            grants: components["schemas"]["HeldGrant"][];
+            /** Format: uuid */
+            id: string;
+            lock_outs: components["schemas"]["LockOutView"][];
+            login: string;
+            /** @description Whether it is to be changed at the next log-in. */
+            must_change: boolean;
+            name: string;
+            /** @description The code of their organisation. */
+            organisation?: string | null;
+            password_at?: components["schemas"]["Instant"] | null;
+            second_factor_at?: components["schemas"]["Instant"] | null;
+            state: components["schemas"]["AccountState"];
+        };
+        /** @description One page of people. */
+        PersonAccountPage: {
+            items: components["schemas"]["PersonAccount"][];
+            next?: string | null;
+        };
+        /** @description A person to invite. */
+        PersonInvitation: {
+            /** @description Where they belong: a path. */
+            area: components["schemas"]["AreaPath"];
+            /** @description What they will log in with. */
+            login: string;
+            /** @description Their name. */
+            name: string;
+            /** @description The code of their organisation. */
+            organisation?: string | null;
+        };
         /** @description A person by id and name. */
         PersonRef: {
             /** Format: uuid */
@@ -1712,6 +2491,34 @@ export interface components {
             login: string;
             /** @description Their name. */
             name: string;
+        };
+        /**
+         * @description Which of a person's data.
+         * @enum {string}
+         */
+        PersonalField: "phone" | "id-number";
+        /** @description A whole number, to find whose it is. */
+        PersonalQuery: {
+            field: components["schemas"]["PersonalField"];
+            value: string;
+        };
+        /** @description One of a person's data, to set or (without a value) to take away. */
+        PersonalValue: {
+            field: components["schemas"]["PersonalField"];
+            value?: string | null;
+        };
+        /** @description A post. */
+        Post: {
+            /** @description Its name in processes. */
+            code: string;
+            /** @description At which level of the area tree it stands. */
+            level: components["schemas"]["AreaLevel"];
+            /** @description What people call it. */
+            title: components["schemas"]["Text"];
+        };
+        /** @description Posts. */
+        Posts: {
+            items: components["schemas"]["Post"][];
         };
         /** @description A problem document. Extra members stand beside the standard ones. */
         Problem: Record<string, never> & {
@@ -1777,6 +2584,10 @@ export interface components {
              */
             up_to?: string | null;
         };
+        /** @description Codes for a lost phone, each good once; shown once. */
+        RecoveryCodes: {
+            codes: string[];
+        };
         /** @description Which deliveries to send again. */
         ResendRequest: {
             /** @description Their ids, 1 to 500; those that were not given up are left as they are. */
@@ -1790,6 +2601,33 @@ export interface components {
              */
             resent: number;
         };
+        /** @description What is to be revealed, and why. */
+        RevealRequest: {
+            field: components["schemas"]["PersonalField"];
+            /** @description Why: kept by the audit; 1 to 200 characters. */
+            reason: string;
+        };
+        /** @description One of a person's data, whole. */
+        RevealedPersonal: {
+            value: string;
+        };
+        /** @description A role. */
+        Role: {
+            /** @description Its name in grants. */
+            code: string;
+            /** @description The pack that declares it; `platform` for the three administrators' roles. */
+            pack: string;
+            /** @description `resource:verb` each. */
+            permissions: string[];
+            /** @description Whether nobody holds it together with another of its kind. */
+            separated: boolean;
+            /** @description What people call it. */
+            title: components["schemas"]["Text"];
+        };
+        /** @description Roles. */
+        Roles: {
+            items: components["schemas"]["Role"][];
+        };
         /** @description One rule. */
         RuleCount: {
             /**
@@ -1802,6 +2640,43 @@ export interface components {
             /** @description What its alerts are called. */
             title: components["schemas"]["Text"];
         };
+        /** @description My password, to begin with a second factor. */
+        SecondFactorBegin: {
+            /** @description My password. */
+            password: string;
+        };
+        /** @description A first code of the app. */
+        SecondFactorConfirm: {
+            /** @description Six digits. */
+            code: string;
+        };
+        /** @description What it takes to remove my second factor. */
+        SecondFactorRemove: {
+            /** @description A code, or a recovery code. */
+            code: string;
+            /** @description My password. */
+            password: string;
+        };
+        /** @description What an app is fed with; shown once. */
+        SecondFactorSecret: {
+            /** @description The URI as a QR code: an SVG document. */
+            qr_svg: string;
+            /** @description The secret in base32, for typing. */
+            secret: string;
+            /** @description The same as a key URI (`otpauth://totp/…`). */
+            uri: string;
+        };
+        /** @description How my second factor stands. */
+        SecondFactorView: {
+            /**
+             * Format: int64
+             * @description How many recovery codes are left.
+             */
+            recovery_codes: number;
+            /** @description Whether a role of mine asks for one. */
+            required: boolean;
+            since?: components["schemas"]["Instant"] | null;
+        };
         /** @description Who I am and what I may do. */
         Session: {
             /** @description What unsafe requests repeat in `X-CSRF-Token`. */
@@ -1812,6 +2687,12 @@ export interface components {
             expires_at: components["schemas"]["Instant"];
             /** @description What I may do, and where. */
             grants: components["schemas"]["GrantView"][];
+            /**
+             * Format: uuid
+             * @description Names the session among mine.
+             */
+            id: string;
+            need?: components["schemas"]["Need"] | null;
             /** @description Who. */
             person: components["schemas"]["PersonView"];
         };
@@ -2434,6 +3315,342 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    get_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_account_links_look: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkCode"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountLink"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_account_links_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkPassword"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasswordSet"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_account_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_account_second_factor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorBegin"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorSecret"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_account_second_factor_confirm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorConfirm"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_account_second_factor_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorRemove"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_account_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenSessions"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_account_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_account_sessions_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_alerts: {
         parameters: {
             query?: {
@@ -2642,6 +3859,143 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_audit: {
+        parameters: {
+            query?: {
+                /** @description Part of the actor's name, or the whole of its key (`person:<id>`). */
+                who?: string;
+                /** @description Part of the action (`account:disable`). */
+                what?: string;
+                /** @description The kind or the id of what was acted on. */
+                object?: string;
+                /** @description Not before. */
+                from?: components["schemas"]["Instant"];
+                /** @description Before. */
+                to?: components["schemas"]["Instant"];
+                /** @description The id of the request, as `X-Request-Id` gave it. */
+                request?: string;
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_audit_chain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditChain"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_audit_export: {
+        parameters: {
+            query: {
+                /** @description `csv` or `jsonl`. */
+                format: "csv" | "jsonl";
+                /** @description Part of the actor's name, or the whole of its key. */
+                who?: string;
+                /** @description Part of the action. */
+                what?: string;
+                /** @description The kind or the id of what was acted on. */
+                object?: string;
+                /** @description Not before. */
+                from?: components["schemas"]["Instant"];
+                /** @description Before. */
+                to?: components["schemas"]["Instant"];
+                /** @description The id of the request. */
+                request?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2898,6 +4252,88 @@ export interface operations {
             };
         };
     };
+    post_duties: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDuty"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Given"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_duties_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_events: {
         parameters: {
             query?: never;
@@ -3003,6 +4439,88 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_grants: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewGrant"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Given"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_grants_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3485,6 +5003,556 @@ export interface operations {
             };
         };
     };
+    get_people: {
+        parameters: {
+            query?: {
+                /** @description Only people who belong to this area (a path). */
+                under?: components["schemas"]["AreaPath"];
+                /** @description Only accounts that stand so. */
+                state?: components["schemas"]["AccountState"];
+                /** @description Only people whose login or name holds this text. */
+                q?: string;
+                /** @description Rows a page, 1 to 500; 50 when absent. */
+                limit?: number;
+                /** @description What the page before gave as `next`. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonAccountPage"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_people: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PersonInvitation"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewLink"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_people_find: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PersonalQuery"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonAccountPage"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_people_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonAccount"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_people_id_disable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_people_id_enable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_people_id_lock_outs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_people_id_personal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MaskedPersonal"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_people_id_personal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PersonalValue"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_people_id_personal_reveal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevealRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevealedPersonal"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_people_id_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewLink"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_people_id_second_factor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_people_id_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenSessions"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_people_id_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_people_id_sessions_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_posts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Posts"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_processes_key_version_bpmn: {
         parameters: {
             query?: never;
@@ -3580,6 +5648,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["QueryTable"][];
+                };
+            };
+        };
+    };
+    get_roles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Roles"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
